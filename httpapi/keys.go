@@ -1,0 +1,126 @@
+package httpapi
+
+import (
+	"bufio"
+	"bytes"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"net/http"
+	"strings"
+	"sync"
+
+	"clink/internal/secret"
+)
+
+// The roles of an API key. A viewer reads.
+const (
+	Administrator = "administrator"
+	Viewer        = "viewer"
+)
+
+// Keys are the API keys that are let in. They are safe for concurrent use.
+type Keys struct {
+	byName map[string]apiKey
+
+	mu     sync.Mutex
+	passed map[[sha256.Size]byte]bool // digests of key and secret that matched a slow hash
+}
+
+type apiKey struct{ secret, role string }
+
+// maxKeys bounds a file of keys.
+const maxKeys = 10_000
+
+// ParseKeys reads EMQX's bootstrap form: a line key:secret or
+// key:secret:role each, role administrator (the default) or viewer. The secret
+// may be a bcrypt hash. Blank lines and lines that begin with # are skipped.
+// Errors name the line, never what is in it.
+func ParseKeys(b []byte) (*Keys, error) {
+	k := &Keys{byName: map[string]apiKey{}, passed: map[[sha256.Size]byte]bool{}}
+	lines := bufio.NewScanner(bytes.NewReader(b))
+	for n := 1; lines.Scan(); n++ {
+		line := strings.TrimSpace(lines.Text())
+		if line == "" || line[0] == '#' {
+			continue
+		}
+		name, key, err := parseKey(line)
+		if err != nil {
+			return nil, fmt.Errorf("line %d: %w", n, err)
+		}
+		if _, ok := k.byName[name]; ok {
+			return nil, fmt.Errorf("line %d: the key stands twice", n)
+		}
+		if k.byName[name] = key; len(k.byName) > maxKeys {
+			return nil, fmt.Errorf("line %d: more than %d keys", n, maxKeys)
+		}
+	}
+	if err := lines.Err(); err != nil {
+		return nil, err
+	}
+	if len(k.byName) == 0 {
+		return nil, errors.New("no key in it: write one key:secret a line")
+	}
+	return k, nil
+}
+
+func parseKey(line string) (string, apiKey, error) {
+	name, rest, ok := strings.Cut(line, ":")
+	sec, role, hasRole := strings.Cut(rest, ":")
+	switch {
+	case !ok || name == "" || sec == "":
+		return "", apiKey{}, errors.New("not of the form key:secret or key:secret:role")
+	case !hasRole:
+		role = Administrator
+	case role != Administrator && role != Viewer:
+		return "", apiKey{}, errors.New("the role is neither administrator nor viewer")
+	}
+	return name, apiKey{sec, role}, nil
+}
+
+// role returns the role of a key that proves its secret.
+func (k *Keys) role(name, given string) (string, bool) {
+	key, known := k.byName[name]
+	if !known {
+		// Spend what a known key would, so that names cannot be told apart.
+		secret.Matches("no such key", given)
+		return "", false
+	}
+	if !secret.IsHash(key.secret) {
+		return key.role, secret.Matches(key.secret, given)
+	}
+	// bcrypt is slow on purpose: a dashboard that asks ten times a second
+	// pays for it once.
+	digest := sha256.Sum256([]byte(name + "\x00" + given))
+	k.mu.Lock()
+	passed := k.passed[digest]
+	k.mu.Unlock()
+	if passed {
+		return key.role, true
+	}
+	if !secret.Matches(key.secret, given) {
+		return "", false
+	}
+	k.mu.Lock()
+	k.passed[digest] = true
+	k.mu.Unlock()
+	return key.role, true
+}
+
+// guard lets a request with a good key through, and answers any other as EMQX
+// does.
+func (a *api) guard(next http.HandlerFunc) http.HandlerFunc {
+	return func(w http.ResponseWriter, r *http.Request) {
+		name, given, ok := r.BasicAuth()
+		code, message := "AUTHORIZATION_HEADER_ERROR", "Support authorization: basic. Send the API key and its secret; clinkd says at its start where they are"
+		if ok {
+			if _, ok := a.Keys.role(name, given); ok {
+				next(w, r)
+				return
+			}
+			code, message = "BAD_API_KEY_OR_SECRET", "Check the API key and its secret"
+		}
+		w.Header().Set("WWW-Authenticate", `Basic Realm="clink"`)
+		fail(w, http.StatusUnauthorized, code, message)
+	}
+}
