@@ -1,0 +1,39 @@
+package diagnostic
+
+import (
+	"fmt"
+	"strings"
+)
+
+// A Report is the outcome of one check, ready to be printed. Each format that
+// it can be printed in is a method of it, in a file of its own.
+type Report struct {
+	Revision string            // of the source that was checked
+	Findings List              // in the order in which they are printed
+	Sites    int               // how many were checked
+	Links    int               // how many were checked
+	Sources  map[string][]byte // by Pos.File, for snippets; a file that is not here is named without one
+}
+
+// summary says for people what was found, or that nothing was, and in what.
+func (r Report) summary() string {
+	checked := plural(r.Sites, "site") + ", " + plural(r.Links, "link")
+	var found []string
+	for s := Error; s > Off; s-- {
+		if n := r.Findings.Count(s); n > 0 {
+			found = append(found, plural(n, s.String()))
+		}
+	}
+	if found == nil {
+		return checked + ": no findings"
+	}
+	return strings.Join(found, ", ") + " in " + checked
+}
+
+// plural writes a count of things; an info is one finding among infos.
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
