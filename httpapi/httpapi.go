@@ -164,7 +164,7 @@ func (a *api) findings(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("ETag", `"`+s.Revision+`"`)
 	w.Header().Set("Content-Type", "application/json")
 	report := diagnostic.Report{Revision: s.Revision, Findings: s.Findings, Sites: s.AllSites, Links: s.AllLinks}
-	if err := diagnostic.WriteJSON(w, report); err != nil {
+	if err := report.WriteJSON(w); err != nil {
 		a.Log.Debug("answer /findings", "err", err)
 	}
 }
