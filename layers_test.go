@@ -58,6 +58,7 @@ var places = map[string]place{
 	"compiler":             {4, wanted},
 	"linkengine":           {4, actual},
 	"linkengine/actor":     {4, actual},
+	"linkengine/client":    {4, actual},
 	"linkengine/extrouter": {4, actual},
 	"linkengine/forwarder": {4, actual},
 	"linkengine/spool":     {4, actual},
@@ -84,7 +85,7 @@ var places = map[string]place{
 var libraries = map[string][]string{
 	"cuelang.org/go":                      {"compiler", "source"},
 	"github.com/fsnotify/fsnotify":        {"source"},
-	"github.com/eclipse/paho.golang":      {"linkengine"},
+	"github.com/eclipse/paho.golang":      {"linkengine/client"},
 	"github.com/mochi-mqtt/server/v2":     {"broker"},
 	"golang.org/x/crypto/bcrypt":          {"internal/secret"},
 	"github.com/gorilla/mux":              {"httpapi"},

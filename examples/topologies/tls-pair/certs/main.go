@@ -29,8 +29,12 @@ import (
 	"time"
 )
 
-// years is how long the certificates are valid: a demo must not expire.
-const years = 100
+// The certificates are valid for a hundred years from a day long past: a demo
+// must neither expire nor fail where a clock is behind.
+var (
+	notBefore = time.Date(2024, 1, 1, 0, 0, 0, 0, time.UTC)
+	notAfter  = notBefore.AddDate(100, 0, 0)
+)
 
 func main() {
 	dir := flag.String("o", ".", "directory to write to")
@@ -43,15 +47,15 @@ func main() {
 	if len(names) == 0 {
 		names = []string{"factory", "cloud"}
 	}
-	if err := generate(*dir, names, time.Now()); err != nil {
+	if err := generate(*dir, names); err != nil {
 		fmt.Fprintln(os.Stderr, "certs:", err)
 		os.Exit(1)
 	}
 }
 
 // generate writes ca.pem, and NAME.pem and NAME.key for each name, to dir.
-func generate(dir string, names []string, now time.Time) error {
-	ca, err := newAuthority(now)
+func generate(dir string, names []string) error {
+	ca, err := newAuthority()
 	if err != nil {
 		return fmt.Errorf("make the authority: %w", err)
 	}
@@ -82,12 +86,12 @@ type authority struct {
 	key  *ecdsa.PrivateKey
 }
 
-func newAuthority(now time.Time) (*authority, error) {
+func newAuthority() (*authority, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, err
 	}
-	template, err := template("clink demo authority", now)
+	template, err := template("clink demo authority")
 	if err != nil {
 		return nil, err
 	}
@@ -112,11 +116,10 @@ func (a *authority) issue(name string) (cert, key []byte, err error) {
 	if key, err = x509.MarshalPKCS8PrivateKey(private); err != nil {
 		return nil, nil, err
 	}
-	template, err := template(name, a.cert.NotBefore)
+	template, err := template(name)
 	if err != nil {
 		return nil, nil, err
 	}
-	template.NotAfter = a.cert.NotAfter
 	template.KeyUsage = x509.KeyUsageDigitalSignature
 	template.ExtKeyUsage = []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth}
 	template.DNSNames = []string{"localhost"}
@@ -125,13 +128,13 @@ func (a *authority) issue(name string) (cert, key []byte, err error) {
 	return cert, key, err
 }
 
-func template(name string, from time.Time) (*x509.Certificate, error) {
+func template(name string) (*x509.Certificate, error) {
 	serial, err := rand.Int(rand.Reader, new(big.Int).Lsh(big.NewInt(1), 127))
 	return &x509.Certificate{
 		SerialNumber:          serial,
 		Subject:               pkix.Name{CommonName: name},
-		NotBefore:             from,
-		NotAfter:              from.AddDate(years, 0, 0),
+		NotBefore:             notBefore,
+		NotAfter:              notAfter,
 		BasicConstraintsValid: true,
 	}, err
 }

@@ -14,7 +14,7 @@ import (
 // The committed files and freshly made ones are held to the same.
 func TestCertificates(t *testing.T) {
 	fresh := t.TempDir()
-	if err := generate(fresh, []string{"factory", "cloud"}, time.Now()); err != nil {
+	if err := generate(fresh, []string{"factory", "cloud"}); err != nil {
 		t.Fatal(err)
 	}
 	for name, dir := range map[string]string{"committed": ".", "fresh": fresh} {
@@ -106,7 +106,7 @@ func checkHandshake(t *testing.T, dir, from, to string) {
 
 func TestGenerateRefusesNames(t *testing.T) {
 	for _, name := range []string{"ca", "../up", "a/b"} {
-		if err := generate(t.TempDir(), []string{name}, time.Now()); err == nil {
+		if err := generate(t.TempDir(), []string{name}); err == nil {
 			t.Errorf("generate took the name %q", name)
 		}
 	}
