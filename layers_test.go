@@ -87,7 +87,7 @@ var libraries = map[string][]string{
 	"github.com/fsnotify/fsnotify":        {"source"},
 	"github.com/eclipse/paho.golang":      {"linkengine/client"},
 	"github.com/mochi-mqtt/server/v2":     {"broker"},
-	"golang.org/x/crypto/bcrypt":          {"internal/secret"},
+	"golang.org/x/crypto/bcrypt":          {"internal/secret", "broker"},
 	"github.com/gorilla/mux":              {"httpapi"},
 	"github.com/prometheus/client_golang": {"httpapi"},
 	"golang.org/x/sync/errgroup":          {"cmd/clinkd/command"},
