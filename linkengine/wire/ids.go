@@ -27,7 +27,7 @@ func NewIDs(now func() time.Time, mark [6]byte) *IDs {
 
 // Next returns a new id, larger than all before it.
 func (g *IDs) Next() [16]byte {
-	micros, serial := g.step(uint64(g.now().UnixMicro()))
+	micros, serial := g.step(uint64(max(g.now().UnixMicro(), 0)))
 	var id [16]byte
 	binary.BigEndian.PutUint64(id[:8], micros)
 	copy(id[8:14], g.mark[:])

@@ -55,7 +55,8 @@ func textFault(b []byte) string {
 //
 // It is more lenient than EMQX where nothing is lost by it: atoms and headers
 // that are not known are passed over, property names may be binaries, From may
-// be an atom, the payload may be an iolist, Extra may hold any keys. An id that
+// be an atom, the payload may be an iolist, Extra may hold any keys, and a key
+// that comes twice is an error only where its value is read. An id that
 // is not 16 bytes long is replaced by the first 16 bytes of the SHA-256 of the
 // whole record, which is the same again when the record is.
 //
