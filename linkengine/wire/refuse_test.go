@@ -366,7 +366,7 @@ func allocated(f func()) uint64 {
 }
 
 func TestBombs(t *testing.T) {
-	zeros := make([]byte, 32<<20)
+	zeros := make([]byte, 4<<20)
 	list := append([]byte{108}, 0xff, 0xff, 0xff, 0xff)
 	ops := etf.Map{{op, "route"}, {10, "n@h"}, {11, 5}, {12, raw(list)}}
 	manyEmpty := raw(append([]byte{108, 0, 15, 0x42, 0x40}, bytes.Repeat([]byte{106}, 1000001)...))
@@ -393,6 +393,7 @@ func TestBombs(t *testing.T) {
 	// the packet, not to what its count says.
 	const bound = 4 << 20
 	lim := DefaultLimits(2 << 20)
+	lim.Control = 2 << 20
 	for name, in := range tests {
 		t.Run(name, func(t *testing.T) {
 			var control, forward error
