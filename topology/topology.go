@@ -119,7 +119,6 @@ type Listener struct {
 
 // Equal reports whether the two listeners do the same; positions do not count.
 func (l Listener) Equal(m Listener) bool {
-	l.Pos, m.Pos = diagnostic.Pos{}, diagnostic.Pos{}
 	return l.Name == m.Name && l.Type == m.Type && l.Enable == m.Enable && l.Bind == m.Bind &&
 		slices.Equal(l.Advertise, m.Advertise) && l.Mountpoint == m.Mountpoint &&
 		l.MaxConnections == m.MaxConnections && l.MaxPacketSize.Bytes == m.MaxPacketSize.Bytes &&
