@@ -3,7 +3,7 @@
 // or, where a user insists, a literal in the source.
 //
 // A [Ref] prints as its reference; a literal prints as six asterisks in every
-// form that Go's printing, logging and encoding know. The credential itself is
+// form that Go's printing, logging and encoding know, but for [Ref.GobEncode]. The credential itself is
 // read only by [Ref.Resolve], at the moment of use.
 package secret
 
@@ -65,6 +65,22 @@ func (r Ref) String() string {
 func (r Ref) GoString() string             { return fmt.Sprintf("secret.Ref(%q)", r.String()) }
 func (r Ref) MarshalText() ([]byte, error) { return []byte(r.String()), nil }
 func (r Ref) LogValue() slog.Value         { return slog.StringValue(r.String()) }
+
+// GobEncode gives the text itself, also of a literal. It is the one encoding
+// that does: clinkd keeps its last good state in a file that only its user may
+// read, and a literal that came back as asterisks from there would cut off the
+// link that it is to keep alive. Nothing that is shown or sent is encoded so.
+func (r Ref) GobEncode() ([]byte, error) { return []byte(r.text), nil }
+
+// GobDecode reads what GobEncode gave.
+func (r *Ref) GobDecode(b []byte) error {
+	v, err := Parse(string(b))
+	if err != nil {
+		return err
+	}
+	*r = v
+	return nil
+}
 
 // File returns the path of the file that holds the credential, relative paths
 // joined to base, and "" if it is not kept in a file.

@@ -2,6 +2,7 @@ package secret_test
 
 import (
 	"bytes"
+	"encoding/gob"
 	"encoding/json"
 	"fmt"
 	"log/slog"
@@ -86,5 +87,23 @@ func TestFile(t *testing.T) {
 		if got := mustParse(t, ref).File("/base"); got != want {
 			t.Errorf("File of %q = %q, want %q", ref, got, want)
 		}
+	}
+}
+
+func TestGobKeepsTheText(t *testing.T) {
+	for _, text := range []string{"hunter2", "file://s/a", "env://A", ""} {
+		r := mustParse(t, text)
+		var b bytes.Buffer
+		var back struct{ R secret.Ref }
+		if err := gob.NewEncoder(&b).Encode(struct{ R secret.Ref }{r}); err != nil {
+			t.Fatal(err)
+		}
+		if err := gob.NewDecoder(&b).Decode(&back); err != nil || back.R != r {
+			t.Errorf("%q came back as %v, %v", text, back.R, err)
+		}
+	}
+	var r secret.Ref
+	if err := r.GobDecode([]byte("env://")); err == nil {
+		t.Error("GobDecode takes what Parse refuses")
 	}
 }
