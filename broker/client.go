@@ -1,0 +1,112 @@
+package broker
+
+import (
+	"net/netip"
+	"sync/atomic"
+	"time"
+
+	"clink/topic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// maxAliases is how many topic aliases a connection may use each way.
+const maxAliases = 64
+
+// A client is one connection of a client that was let in.
+type client struct {
+	node     *Node
+	conn     *conn
+	cl       *mqtt.Client
+	id       string
+	username string
+	proto    byte
+	peer     netip.AddrPort
+	listener string
+	claim    claim
+	right    atomic.Pointer[right]
+	granted  atomic.Pointer[grant] // nil for ordinary clients
+	session  *Session              // nil for ordinary clients
+	window   *window               // nil if the client sets no Receive Maximum
+	expiry   time.Duration         // of the session, once disconnected; 0: it ends then
+	will     *will
+	revoked  atomic.Bool // it is being disconnected because it may no longer be here
+
+	ended chan struct{} // closed when nothing of the connection is left
+	ready chan struct{} // closed when stored messages have been sent again
+	again []packets.Packet
+	took  *idle // the session it continues
+
+	holdsID     bool // the id lock; the connecting goroutine's
+	established bool // the connecting goroutine's
+
+	denied  bool              // the reader's: the publish being processed is not allowed
+	bye     bool              // the reader's: DISCONNECT with 0x00 came
+	aliases map[uint16]string // the reader's
+
+	aliasMax  int
+	aliasesTo map[string]uint16 // the write loop's
+
+	subs   atomic.Uint64 // number of changes of subscriptions
+	retain atomic.Pointer[retainFilters]
+}
+
+type retainFilters struct {
+	subs    uint64
+	filters []topic.Filter
+}
+
+// clientOf returns our side of an engine client, nil for inline ones and for
+// connections that were not let in.
+func clientOf(cl *mqtt.Client) *client {
+	if k, ok := cl.Net.Conn.(*conn); ok {
+		return k.client.Load()
+	}
+	return nil
+}
+
+// principal names whom a session belongs to.
+func (c *client) principal() string {
+	if g := c.granted.Load(); g != nil {
+		return "grant:" + g.Peer
+	}
+	return "user:" + c.username
+}
+
+// wantsRetain reports whether one of c's subscriptions to a topic name has
+// Retain As Published (MQTT 5.0 §3.8.3.1).
+func (c *client) wantsRetain(name string) bool {
+	if c.proto < 5 {
+		return false
+	}
+	now := c.subs.Load()
+	r := c.retain.Load()
+	if r == nil || r.subs != now {
+		r = &retainFilters{subs: now}
+		for filter, sub := range c.cl.State.Subscriptions.GetAll() {
+			if route, ok := parseRoute(filter); ok && sub.RetainAsPublished {
+				r.filters = append(r.filters, route.Filter)
+			}
+		}
+		c.retain.Store(r)
+	}
+	return matches(r.filters, name)
+}
+
+func (c *client) isReady() bool {
+	select {
+	case <-c.ready:
+		return true
+	default:
+		return false
+	}
+}
+
+// awaitReady holds new messages back until the stored ones have been sent.
+func (c *client) awaitReady() {
+	select {
+	case <-c.ready:
+	case <-c.conn.done:
+	}
+}

@@ -1,0 +1,262 @@
+package broker
+
+import (
+	"errors"
+	"io"
+	"net"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+const (
+	writeBuffer  = 256 << 10        // gathered bytes beyond which writers wait
+	writeChunk   = 64 << 10         // bytes that must get through within writeTimeout
+	writeTimeout = 20 * time.Second // after it a peer that does not read is dead
+	flushTimeout = time.Second      // for what is left when the connection closes
+	lingerTime   = 500 * time.Millisecond
+)
+
+// swallow is the packet type that no broker of ours ever has to send. A hook
+// that must not let the engine send a packet turns it into one of these, and
+// the connection drops it.
+const swallow = packets.Auth
+
+// A conn is one client's connection. Writes are gathered: Write appends to a
+// buffer and never blocks, and a goroutine that lives only while there is
+// something to write hands on what has gathered, with a deadline. Reserve is
+// where a writer waits for room, before the engine takes a lock that
+// publishers need as well.
+//
+// Deadlines set by the engine concern reading only, and are recomputed from
+// keepAlive, because the engine's own sum overflows above 43690 seconds.
+type conn struct {
+	net.Conn
+	run      func(f func()) // runs f in a goroutine that the node waits for
+	gone     func()         // called when the connection is closed for good
+	frames   frameGuard     // the reader's
+	commonCN string         // of the verified client certificate
+	will     *will          // of the CONNECT, until it is accepted
+
+	client atomic.Pointer[client] // nil until the CONNECT is accepted
+
+	packetSize int64 // limit once the CONNECT was accepted
+
+	reading sync.Mutex   // held while reading from the network
+	wait    atomic.Int64 // longest silence allowed, as a time.Duration; 0: for ever
+
+	mu       sync.Mutex
+	room     sync.Cond
+	buf      []byte
+	spare    []byte
+	flushing bool
+	closed   bool
+	err      error
+	done     chan struct{} // closed by Close
+
+	chunkTime atomic.Int64 // write deadline of a chunk
+}
+
+func newConn(c net.Conn, run func(func()), gone func()) *conn {
+	k := &conn{Conn: c, run: run, gone: gone, done: make(chan struct{})}
+	k.room.L = &k.mu
+	k.chunkTime.Store(int64(writeTimeout))
+	return k
+}
+
+// Read reads from the network. Once the connection is closed it fails, even
+// if there is more to read.
+func (k *conn) Read(p []byte) (int, error) {
+	k.reading.Lock()
+	if k.isClosed() {
+		k.reading.Unlock()
+		return 0, net.ErrClosed
+	}
+	n, err := k.Conn.Read(p)
+	k.reading.Unlock()
+	if !k.frames.pass(p[:n]) {
+		if c := k.client.Load(); c != nil {
+			c.node.disconnect(c, packets.ErrPacketTooLarge)
+		}
+		return 0, packets.ErrPacketTooLarge
+	}
+	return n, err
+}
+
+func (k *conn) isClosed() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return k.closed
+}
+
+// Write takes p, whole packets as the engine writes them, and returns at once.
+func (k *conn) Write(p []byte) (int, error) {
+	if len(p) > 0 && p[0]>>4 == swallow {
+		return len(p), nil
+	}
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed || k.err != nil {
+		return 0, net.ErrClosed
+	}
+	k.buf = append(k.buf, p...)
+	if !k.flushing {
+		k.flushing = true
+		k.run(k.flush)
+	}
+	return len(p), nil
+}
+
+// reserve waits until there is room for another packet, or the connection has
+// ended.
+func (k *conn) reserve() {
+	k.mu.Lock()
+	for len(k.buf) > writeBuffer && !k.closed && k.err == nil {
+		k.room.Wait()
+	}
+	k.mu.Unlock()
+}
+
+// flush writes until nothing is left.
+func (k *conn) flush() {
+	k.mu.Lock()
+	for len(k.buf) > 0 && k.err == nil {
+		b := k.buf
+		k.buf, k.spare = k.spare[:0], nil
+		k.mu.Unlock()
+		err := k.writeOut(b)
+		k.mu.Lock()
+		if cap(b) <= writeBuffer {
+			k.spare = b
+		}
+		if err != nil {
+			k.err = err
+		}
+		k.room.Broadcast()
+	}
+	k.flushing = false
+	closed, failed := k.closed, k.err != nil
+	k.mu.Unlock()
+	switch {
+	case closed:
+		k.finish(!failed)
+	case failed:
+		k.Conn.Close() // the engine's reader fails next
+	}
+}
+
+func (k *conn) writeOut(b []byte) error {
+	for len(b) > 0 {
+		n := min(len(b), writeChunk)
+		k.Conn.SetWriteDeadline(time.Now().Add(time.Duration(k.chunkTime.Load())))
+		n, err := k.Conn.Write(b[:n])
+		if err != nil {
+			return err
+		}
+		b = b[n:]
+	}
+	return nil
+}
+
+// hurry shortens the time that writing may still take.
+func (k *conn) hurry(limit time.Duration) {
+	k.chunkTime.Store(int64(limit))
+	k.Conn.SetWriteDeadline(time.Now().Add(limit))
+	k.mu.Lock()
+	k.room.Broadcast()
+	k.mu.Unlock()
+}
+
+// Close ends reading at once. What was written before is still flushed, then
+// the peer is given a moment to read it: closing at once, with input unread,
+// would make the system discard it (and the DISCONNECT with it).
+func (k *conn) Close() error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return nil
+	}
+	k.closed = true
+	close(k.done)
+	k.room.Broadcast()
+	k.Conn.SetReadDeadline(time.Now())
+	k.chunkTime.Store(int64(flushTimeout))
+	k.Conn.SetWriteDeadline(time.Now().Add(flushTimeout))
+	if !k.flushing {
+		k.flushing = true
+		k.run(k.flush)
+	}
+	return nil
+}
+
+func (k *conn) finish(linger bool) {
+	if w, ok := k.Conn.(interface{ CloseWrite() error }); ok && linger && w.CloseWrite() == nil {
+		k.reading.Lock()
+		k.Conn.SetReadDeadline(time.Now().Add(lingerTime))
+		io.CopyN(io.Discard, k.Conn, 1<<20)
+		k.reading.Unlock()
+	}
+	k.Conn.Close()
+	k.gone()
+}
+
+// abort ends the connection without ceremony.
+func (k *conn) abort() {
+	k.Close()
+	k.Conn.Close()
+}
+
+// SetDeadline is called by the engine before each packet.
+func (k *conn) SetDeadline(t time.Time) error {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return errors.ErrUnsupported
+	}
+	wait := time.Duration(k.wait.Load())
+	if t.IsZero() || wait == 0 {
+		return k.Conn.SetReadDeadline(time.Time{})
+	}
+	return k.Conn.SetReadDeadline(time.Now().Add(wait))
+}
+
+// A frameGuard follows the packets in a stream of bytes, and refuses one
+// whose size exceeds limit before its body is read (MQTT 5.0 §2.1.4).
+type frameGuard struct {
+	limit  atomic.Int64 // bytes of a whole packet
+	body   int64        // bytes left of the current packet's body
+	header int          // bytes of the current header seen; 0: between packets
+	length int64        // remaining length so far
+}
+
+func (g *frameGuard) pass(p []byte) bool {
+	for len(p) > 0 {
+		if g.body > 0 {
+			n := min(g.body, int64(len(p)))
+			g.body -= n
+			p = p[n:]
+			continue
+		}
+		b := p[0]
+		p = p[1:]
+		g.header++
+		if g.header == 1 {
+			g.length = 0
+			continue
+		}
+		g.length |= int64(b&0x7f) << (7 * (g.header - 2))
+		if b&0x80 != 0 {
+			if g.header >= 5 {
+				return false
+			}
+			continue
+		}
+		if g.length+int64(g.header) > g.limit.Load() {
+			return false
+		}
+		g.body, g.header = g.length, 0
+	}
+	return true
+}

@@ -1,0 +1,203 @@
+package broker
+
+import (
+	"net"
+	"net/netip"
+	"strings"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+const (
+	takeOverTimeout = 5 * time.Second // for the connection that a newcomer replaces to end
+	linkPacketSize  = 16 << 20        // at least, for link sessions
+	linkPatience    = 3               // times the keep-alive that a link peer may be silent (1.5 for others)
+)
+
+// OnConnect decides about a CONNECT. All refusals are made here, where the
+// reason code can be chosen.
+func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
+	k, ok := cl.Net.Conn.(*conn)
+	if !ok {
+		return packets.ErrNotAuthorized
+	}
+	// The engine's own flow control locks up: see window.
+	rm := cl.Properties.Props.ReceiveMaximum
+	cl.Properties.Props.ReceiveMaximum = 0
+	cl.State.Inflight.ResetSendQuota(0)
+	cl.ID = strings.Clone(cl.ID) // not the whole CONNECT with its password
+	c := h.n.newClient(k, cl, &pk, rm)
+	if r := h.n.letIn(c, &pk); r != nil {
+		h.n.refuse(c, r)
+		return r.code
+	}
+	c.apply()
+	return nil
+}
+
+// OnConnectAuthenticate confirms what OnConnect found.
+func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
+	return clientOf(cl) != nil
+}
+
+func (n *Node) newClient(k *conn, cl *mqtt.Client, pk *packets.Packet, receiveMax uint16) *client {
+	c := &client{
+		node: n, conn: k, cl: cl, id: cl.ID,
+		username: string(pk.Connect.Username), proto: cl.Properties.ProtocolVersion,
+		peer: addrPort(k.RemoteAddr()), listener: cl.Net.Listener,
+		ended: make(chan struct{}), ready: make(chan struct{}),
+		aliasMax: min(int(cl.Properties.Props.TopicAliasMaximum), maxAliases),
+	}
+	c.claim = claim{
+		id: c.id, username: c.username, hasUser: pk.Connect.UsernameFlag,
+		password: pk.Connect.Password, commonCN: k.commonCN, loopback: c.peer.Addr().IsLoopback(),
+	}
+	if receiveMax > 0 {
+		c.window = newWindow(receiveMax)
+	}
+	cl.Properties.Props.TopicAliasMaximum = 0 // we give out aliases ourselves
+	c.will, k.will = k.will, nil
+	c.expiry = min(c.wantedExpiry(), n.opts.SessionExpiry)
+	return c
+}
+
+// wantedExpiry is the life that the client asks for its session. MQTT 3.1.1
+// knows none or for ever.
+func (c *client) wantedExpiry() time.Duration {
+	p := &c.cl.Properties
+	switch {
+	case p.ProtocolVersion == 5:
+		return time.Duration(p.Props.SessionExpiryInterval) * time.Second
+	case p.Clean:
+		return 0
+	}
+	return c.node.opts.SessionExpiry
+}
+
+func addrPort(a net.Addr) netip.AddrPort {
+	if t, ok := a.(*net.TCPAddr); ok {
+		ap := t.AddrPort()
+		return netip.AddrPortFrom(ap.Addr().Unmap(), ap.Port())
+	}
+	return netip.AddrPort{}
+}
+
+func (n *Node) letIn(c *client, pk *packets.Packet) *refusal {
+	if pk.Properties.AuthenticationMethod != "" {
+		return &refusal{packets.ErrBadAuthenticationMethod, "enhanced authentication is not offered", ""}
+	}
+	a := n.access.Load()
+	r, no := a.admit(&c.claim, n.vault)
+	if no != nil {
+		return no
+	}
+	c.claim.password, c.claim.again = nil, true
+	c.permit(r)
+	if c.will != nil {
+		if err := c.will.check(r); err != nil {
+			return err
+		}
+	}
+	if no := n.takeOver(c, pk.Connect.Clean); no != nil {
+		return no
+	}
+	// Whoever changed the access since has not seen this client.
+	for now := n.access.Load(); now != a; now = n.access.Load() {
+		a = now
+		if r, no = a.admit(&c.claim, n.vault); no != nil {
+			n.leave(c)
+			return no
+		}
+		c.permit(r)
+	}
+	return nil
+}
+
+// permit gives c its rights.
+func (c *client) permit(r *right) {
+	c.session = nil
+	if r.grant != nil {
+		c.session = &Session{c}
+	}
+	c.granted.Store(r.grant)
+	c.right.Store(r)
+}
+
+// apply makes the connection the client's.
+func (c *client) apply() {
+	k := c.conn
+	keep := time.Duration(c.cl.State.Keepalive) * time.Second
+	wait := keep + keep/2
+	if c.session != nil {
+		wait = keep * linkPatience
+		k.packetSize = max(k.packetSize, linkPacketSize)
+	}
+	k.wait.Store(int64(wait))
+	k.frames.limit.Store(k.packetSize)
+	// The engine's expiry would leave filters behind and may hit a newcomer:
+	// with the flag cleared it never comes to that.
+	c.cl.Properties.Props.SessionExpiryIntervalFlag = false
+	k.client.Store(c)
+}
+
+// refuse answers a CONNECT (MQTT 5.0 §3.2.2.2, MQTT 3.1.1 §3.2.2.3).
+func (n *Node) refuse(c *client, r *refusal) {
+	code := r.code
+	if c.proto < 5 {
+		code = codeV3(code)
+	}
+	_ = n.server.SendConnack(c.cl, code, false, nil)
+	n.log.Info("connect refused", "clientid", c.id, "username", c.username, "remote", c.peer.String(),
+		"listener", c.listener, "reason", r.reason, "peer", r.peer)
+	if r.peer != "" && n.handler != nil {
+		n.handler.Refused(r.peer, r.reason)
+	}
+}
+
+// codeV3 is the return code of MQTT 3.1.1. Being below 0x80 it passes the
+// engine's own, incomplete translation.
+func codeV3(c packets.Code) packets.Code {
+	switch c.Code {
+	case packets.ErrBadUsernameOrPassword.Code:
+		return packets.Code{Code: 4}
+	case packets.ErrServerBusy.Code, packets.ErrServerUnavailable.Code, packets.ErrServerShuttingDown.Code:
+		return packets.Code{Code: 3}
+	case packets.ErrClientIdentifierNotValid.Code:
+		return packets.Code{Code: 2}
+	}
+	return packets.Code{Code: 5}
+}
+
+// OnSessionEstablished is called when the CONNACK is out and the engine has
+// "sent" what it had stored.
+func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
+	c := clientOf(cl)
+	if c == nil {
+		return
+	}
+	c.established = true
+	h.n.ids.unlock(c.id)
+	c.holdsID = false
+	if len(c.again) == 0 {
+		close(c.ready)
+		return
+	}
+	h.n.spawn(c.sendAgain)
+}
+
+// readDisconnect notes how the client leaves (MQTT 5.0 §3.14.2).
+func (c *client) readDisconnect(pk *packets.Packet) {
+	changes := pk.Properties.SessionExpiryIntervalFlag
+	if changes && c.expiry == 0 && pk.Properties.SessionExpiryInterval > 0 {
+		return // a protocol error, which the engine knows
+	}
+	c.bye = pk.ReasonCode == packets.CodeDisconnect.Code
+	if !changes {
+		return
+	}
+	c.cl.Properties.Props.SessionExpiryInterval = pk.Properties.SessionExpiryInterval
+	c.expiry = min(c.wantedExpiry(), c.node.opts.SessionExpiry)
+	pk.Properties.SessionExpiryIntervalFlag = false
+}

@@ -1,0 +1,178 @@
+package broker
+
+import (
+	"bytes"
+	"cmp"
+	"slices"
+	"sync/atomic"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// OnPacketEncode is called before a packet is written, without locks held: in
+// the client's write loop for messages, in its reader for answers. It is the
+// place to wait, and the last to change or swallow a packet.
+func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	k, ok := cl.Net.Conn.(*conn)
+	if !ok {
+		return pk
+	}
+	c := k.client.Load()
+	switch pk.FixedHeader.Type {
+	case packets.Disconnect:
+		if cl.Properties.ProtocolVersion < 5 {
+			pk.FixedHeader.Type = swallow // MQTT 3.1.1 §3.14: from client to server only
+		}
+		return pk // in a hurry
+	case packets.Connack:
+		if c != nil {
+			c.encodeConnack(&pk)
+		}
+	case packets.Publish:
+		if c != nil && !c.encodePublish(&pk) {
+			pk.FixedHeader.Type = swallow
+		}
+	case packets.Puback, packets.Pubrec, packets.Pubrel:
+		if c != nil {
+			c.encodeAck(&pk)
+		}
+	}
+	k.reserve()
+	return pk
+}
+
+func (c *client) encodeConnack(pk *packets.Packet) {
+	if pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
+		return
+	}
+	pk.Properties.TopicAliasMaximum = maxAliases
+	pk.Properties.MaximumPacketSize = uint32(c.conn.frames.limit.Load())
+	if want := c.wantedExpiry(); want > c.expiry {
+		pk.Properties.SessionExpiryInterval = uint32(c.expiry / time.Second)
+		pk.Properties.SessionExpiryIntervalFlag = true
+	}
+}
+
+// encodeAck gives acknowledgements the codes that the engine does not.
+func (c *client) encodeAck(pk *packets.Packet) {
+	switch pk.FixedHeader.Type {
+	case packets.Puback:
+		switch {
+		case pk.ReasonCode == packets.CodeGrantedQos1.Code:
+			pk.ReasonCode = packets.CodeSuccess.Code
+		case pk.ReasonCode == packets.CodeNoMatchingSubscribers.Code:
+			pk.Properties.ReasonString = packets.CodeNoMatchingSubscribers.Reason // else the code is left out
+		}
+	case packets.Pubrec:
+		if !c.isReady() {
+			pk.FixedHeader.Type = swallow // its publish comes again, or its PUBREL (MQTT 5.0 §4.4)
+		} else if pk.ReasonCode == packets.ErrPacketIdentifierInUse.Code {
+			pk.ReasonCode = packets.CodeSuccess.Code // a repeated publish (§4.3.3)
+			pk.Properties.ReasonString = ""
+		}
+	case packets.Pubrel:
+		if !c.isReady() && c.window != nil {
+			c.window.take(pk.PacketID)
+		}
+	}
+}
+
+// encodePublish makes a message ready for the wire and waits for its turn. It
+// reports whether to send it.
+func (c *client) encodePublish(pk *packets.Packet) bool {
+	mark := pk.Connect.WillQos
+	if mark == 0 && !c.isReady() {
+		if pk.FixedHeader.Dup { // the engine sends again all at once: we do it in order, by and by
+			c.again = append(c.again, *pk)
+			return false
+		}
+		c.awaitReady()
+	}
+	if pk.Expiry > 0 && pk.Expiry < time.Now().Unix() {
+		c.forget(pk)
+		c.node.drops.expired.Add(1)
+		return false
+	}
+	if markedRetain(pk) && c.wantsRetain(pk.TopicName) {
+		pk.FixedHeader.Retain = true
+	}
+	if pk.Mods.MaxSize > 0 && tooLarge(*pk) {
+		c.forget(pk)
+		c.node.drops.tooLarge.Add(1)
+		return false
+	}
+	if pk.FixedHeader.Qos > 0 && c.window != nil {
+		if mark == markUrgent {
+			c.window.take(pk.PacketID)
+		} else {
+			c.window.acquire(pk.PacketID, c.conn.done)
+		}
+	}
+	if mark == 0 && c.aliasMax > 0 && pk.Mods.MaxSize == 0 {
+		c.alias(pk)
+	}
+	return true
+}
+
+// alias replaces a topic by its alias. Aliases are given out only here, where
+// packets leave in this order and none is lost, and never across connections.
+func (c *client) alias(pk *packets.Packet) {
+	a, known := c.aliasesTo[pk.TopicName]
+	if !known && len(c.aliasesTo) >= c.aliasMax {
+		return
+	}
+	if !known {
+		if c.aliasesTo == nil {
+			c.aliasesTo = make(map[string]uint16)
+		}
+		a = uint16(len(c.aliasesTo) + 1)
+		c.aliasesTo[pk.TopicName] = a
+	} else {
+		pk.TopicName = ""
+	}
+	pk.Properties.TopicAlias, pk.Properties.TopicAliasFlag = a, true
+}
+
+// forget takes a message that will not be sent out of the engine's store.
+func (c *client) forget(pk *packets.Packet) {
+	if pk.FixedHeader.Qos > 0 && c.cl.State.Inflight.Delete(pk.PacketID) {
+		atomic.AddInt64(&c.node.server.Info.Inflight, -1)
+	}
+}
+
+// tooLarge reports whether a message exceeds the client's Maximum Packet Size
+// (MQTT 5.0 §3.1.2.11.4). The engine would fail to send it and keep it.
+func tooLarge(pk packets.Packet) bool {
+	p := &pk.Properties
+	size := len(pk.TopicName) + len(pk.Payload) + len(p.ContentType) + len(p.ResponseTopic) + len(p.CorrelationData) + 64 + 5*len(p.SubscriptionIdentifier)
+	for _, u := range p.User {
+		size += len(u.Key) + len(u.Val) + 5
+	}
+	if size <= int(pk.Mods.MaxSize) {
+		return false
+	}
+	var b bytes.Buffer
+	return pk.PublishEncode(&b) != nil || b.Len() > int(pk.Mods.MaxSize)
+}
+
+// sendAgain sends what was stored for a continued session, oldest first, in a
+// goroutine of its own. New messages wait until it is done.
+func (c *client) sendAgain() {
+	defer close(c.ready)
+	slices.SortStableFunc(c.again, func(a, b packets.Packet) int { return cmp.Compare(a.Created, b.Created) })
+	for _, pk := range c.again {
+		if c.conn.isClosed() {
+			break
+		}
+		if _, ok := c.cl.State.Inflight.Get(pk.PacketID); !ok {
+			continue // expired meanwhile
+		}
+		pk.Connect.WillQos = markResend
+		if c.cl.WritePacket(pk) != nil {
+			break
+		}
+	}
+	c.again = nil
+}

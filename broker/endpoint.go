@@ -1,0 +1,265 @@
+package broker
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"maps"
+	"net"
+	"net/http"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"clink/topology"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+const (
+	connectPacketSize = 512 << 10 // limit of a CONNECT; whoever sent it is not yet known
+	retryFirst        = 200 * time.Millisecond
+	retryMost         = 10 * time.Second
+)
+
+// A ListenerStatus is a listener as it is. Err says why it does not accept
+// connections, or why its new configuration is not in force.
+type ListenerStatus struct {
+	Name, Type string
+	Addr       net.Addr // as bound, nil if it is not
+	Err        string
+}
+
+// An endpoint is one open listener, or one that keeps trying to open.
+type endpoint struct {
+	n      *Node
+	name   string
+	kind   string
+	cfg    topology.Listener          // guarded by mu
+	config atomic.Pointer[tls.Config] // of new connections; nil without TLS
+	limits atomic.Pointer[limits]
+	count  atomic.Int64
+	ctx    context.Context // ends when the endpoint is closed
+	cancel context.CancelFunc
+
+	mu    sync.Mutex
+	ln    net.Listener
+	err   error // of opening
+	warn  error // of the configuration
+	conns map[*conn]struct{}
+}
+
+type limits struct{ connections, packet int64 }
+
+func (n *Node) newEndpoint(cfg topology.Listener, config *tls.Config) *endpoint {
+	e := &endpoint{n: n, name: cfg.Name, kind: cfg.Type, conns: make(map[*conn]struct{})}
+	e.ctx, e.cancel = context.WithCancel(context.Background())
+	e.configure(cfg, config)
+	return e
+}
+
+// configure takes what can change while open.
+func (e *endpoint) configure(cfg topology.Listener, config *tls.Config) {
+	packet := cfg.MaxPacketSize.Bytes
+	if packet <= 0 {
+		packet = int64(e.n.opts.MaxPacketSize)
+	}
+	e.limits.Store(&limits{int64(cfg.MaxConnections), min(packet, maxPacket)})
+	e.config.Store(config)
+	e.mu.Lock()
+	e.cfg, e.warn = cfg, nil
+	e.mu.Unlock()
+}
+
+func (e *endpoint) status() ListenerStatus {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	s := ListenerStatus{Name: e.name, Type: e.kind}
+	if e.ln != nil {
+		s.Addr = e.ln.Addr()
+	}
+	if err := errors.Join(e.err, e.warn); err != nil {
+		s.Err = err.Error()
+	}
+	return s
+}
+
+// open tries to bind once.
+func (e *endpoint) open() error {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ln != nil || e.ctx.Err() != nil {
+		return nil
+	}
+	e.ln, e.err = net.Listen("tcp", e.cfg.Bind)
+	if e.err != nil {
+		e.ln = nil
+		e.n.log.Warn("listener does not open", "listener", e.name, "bind", e.cfg.Bind, "error", e.err)
+		return e.err
+	}
+	e.n.log.Info("listener up", "listener", e.name, "type", e.kind, "addr", e.ln.Addr().String())
+	return nil
+}
+
+// start serves, in the background, as soon as the port can be had.
+func (e *endpoint) start() { e.n.spawn(e.serve) }
+
+func (e *endpoint) serve() {
+	for wait := retryFirst; e.open() != nil; wait = min(2*wait, retryMost) {
+		select {
+		case <-e.ctx.Done():
+			return
+		case <-time.After(wait):
+		}
+	}
+	e.mu.Lock()
+	ln := e.ln
+	e.mu.Unlock()
+	if ln == nil {
+		return
+	}
+	switch e.kind {
+	case topology.WS, topology.WSS:
+		e.serveWeb(ln)
+	default:
+		e.accept(ln)
+	}
+}
+
+// accept takes connections until the listener is closed.
+func (e *endpoint) accept(ln net.Listener) {
+	var pause time.Duration
+	for {
+		c, err := ln.Accept()
+		switch {
+		case e.ctx.Err() != nil:
+			if err == nil {
+				c.Close()
+			}
+			return
+		case err != nil: // for want of descriptors, say
+			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+			e.n.log.Warn("accept", "listener", e.name, "error", err)
+			select {
+			case <-e.ctx.Done():
+				return
+			case <-time.After(pause):
+			}
+			continue
+		}
+		pause = 0
+		e.n.spawn(func() { e.handshake(c) })
+	}
+}
+
+func (e *endpoint) handshake(c net.Conn) {
+	config := e.config.Load()
+	if config == nil {
+		e.serveConn(c, "")
+		return
+	}
+	t := tls.Server(c, config)
+	ctx, cancel := context.WithTimeout(e.ctx, e.n.opts.ConnectTimeout)
+	err := t.HandshakeContext(ctx)
+	cancel()
+	if err != nil {
+		e.n.log.Info("TLS handshake", "listener", e.name, "remote", c.RemoteAddr().String(), "error", err)
+		c.Close()
+		return
+	}
+	e.serveConn(t, commonName(t.ConnectionState()))
+}
+
+// serveConn lets the engine serve a connection, and returns when nothing of it
+// is left.
+func (e *endpoint) serveConn(c net.Conn, commonCN string) {
+	l := e.limits.Load()
+	defer e.count.Add(-1)
+	if n := e.count.Add(1); l.connections > 0 && n > l.connections {
+		e.n.log.Warn("connection refused: the listener is full", "listener", e.name, "limit", l.connections)
+		c.Close()
+		return
+	}
+	var k *conn
+	k = newConn(c, e.n.spawn, func() { e.untrack(k) })
+	k.commonCN = commonCN
+	k.packetSize = l.packet
+	k.frames.limit.Store(min(l.packet, connectPacketSize))
+	c.SetReadDeadline(time.Now().Add(e.n.opts.ConnectTimeout))
+	if !e.track(k) {
+		k.abort()
+		return
+	}
+	err := e.n.server.EstablishConnection(e.name, k)
+	k.Close()
+	cl := k.client.Load()
+	if cl == nil {
+		return
+	}
+	e.n.leave(cl)
+	e.n.log.Debug("client disconnected", "clientid", cl.id, "remote", cl.peer.String(), "listener", cl.listener, "cause", err)
+}
+
+func (e *endpoint) track(k *conn) bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx.Err() != nil {
+		return false
+	}
+	e.conns[k] = struct{}{}
+	return true
+}
+
+func (e *endpoint) untrack(k *conn) {
+	e.mu.Lock()
+	delete(e.conns, k)
+	e.mu.Unlock()
+}
+
+// abort ends what connections there still are.
+func (e *endpoint) abort() {
+	for _, k := range e.connections() {
+		k.abort()
+	}
+}
+
+func (e *endpoint) connections() []*conn {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return slices.Collect(maps.Keys(e.conns))
+}
+
+// close closes the listener and tells its clients why they must go.
+func (e *endpoint) close(code packets.Code) {
+	e.mu.Lock()
+	e.cancel()
+	ln := e.ln
+	e.mu.Unlock()
+	if ln != nil {
+		ln.Close()
+		e.n.log.Info("listener down", "listener", e.name, "addr", ln.Addr().String())
+	}
+	for _, k := range e.connections() {
+		if c := k.client.Load(); c != nil {
+			e.n.disconnect(c, code)
+		} else {
+			k.abort()
+		}
+	}
+}
+
+// serveWeb serves MQTT over WebSocket.
+func (e *endpoint) serveWeb(ln net.Listener) {
+	if e.kind == topology.WSS {
+		ln = tls.NewListener(ln, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return e.config.Load(), nil }})
+	}
+	s := &http.Server{
+		Handler:           http.HandlerFunc(e.upgrade),
+		ReadHeaderTimeout: e.n.opts.ConnectTimeout,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          nil,
+	}
+	defer s.Close()
+	s.Serve(ln)
+}

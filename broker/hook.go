@@ -1,0 +1,232 @@
+package broker
+
+import (
+	"strings"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// A hook is the node's side of the engine.
+type hook struct {
+	mqtt.HookBase
+	n *Node
+}
+
+func (h *hook) ID() string { return "clink" }
+
+func (h *hook) Provides(b byte) bool {
+	switch b {
+	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnQosDropped,
+		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
+		return true
+	}
+	return false
+}
+
+// refusedName stands in a packet for a topic that its sender may not use. No
+// client can send it itself, because of its U+0000.
+const refusedName = "\x00"
+
+// OnACLCheck is asked for each publish, each subscription, and each delivery;
+// it says what was found out before, in OnPacketRead and OnSubscribe.
+func (h *hook) OnACLCheck(cl *mqtt.Client, name string, write bool) bool {
+	if write {
+		c := clientOf(cl)
+		return c != nil && (!c.denied || c.proto < 5)
+	}
+	return name == "" || name[0] != refusedName[0]
+}
+
+// OnPacketRead sees each packet before the engine looks at it.
+func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	c := clientOf(cl)
+	if c == nil {
+		if pk.FixedHeader.Type == packets.Connect {
+			takeWill(cl, &pk)
+		}
+		return pk, nil
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		c.readPublish(&pk)
+	case packets.Puback, packets.Pubcomp:
+		if c.window != nil {
+			c.window.release(pk.PacketID)
+		}
+	case packets.Pubrec:
+		if c.window != nil && pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
+			c.window.release(pk.PacketID)
+		}
+	case packets.Disconnect:
+		c.readDisconnect(&pk)
+	}
+	return pk, nil
+}
+
+// readPublish resolves a topic alias, so that access control sees the topic,
+// and decides whether the publish is allowed.
+func (c *client) readPublish(pk *packets.Packet) {
+	p := &pk.Properties
+	if p.TopicAliasFlag && p.TopicAlias > 0 && p.TopicAlias <= maxAliases {
+		if pk.TopicName == "" {
+			pk.TopicName = c.aliases[p.TopicAlias] // "" is refused by the engine
+		} else {
+			if c.aliases == nil {
+				c.aliases = make(map[uint16]string)
+			}
+			c.aliases[p.TopicAlias] = strings.Clone(pk.TopicName)
+		}
+		p.TopicAlias, p.TopicAliasFlag = 0, false
+	}
+	c.denied = pk.TopicName != "" && !c.right.Load().publish(pk.TopicName, pk.FixedHeader.Qos, pk.FixedHeader.Retain)
+	if c.denied {
+		c.node.drops.denied.Add(1)
+		pk.TopicName = refusedName
+	}
+}
+
+// OnPublish is called for each publish that is allowed, before its
+// acknowledgement.
+func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	pk.Created = h.n.seq.Add(1)
+	c := clientOf(cl)
+	if c == nil {
+		if cl == h.n.local {
+			pk.Origin, pk.Connect.ClientIdentifier = pk.Connect.ClientIdentifier, ""
+		}
+		return pk, nil
+	}
+	if c.denied {
+		return pk, packets.CodeSuccessIgnore
+	}
+	if c.session != nil && underLink(pk.TopicName) {
+		return pk, c.control(&pk)
+	}
+	if h.n.handler != nil {
+		h.n.handler.Published(c.message(&pk))
+	}
+	return pk, nil
+}
+
+// control hands a link's publish to the handler, and says in the engine's
+// terms how to answer it.
+func (c *client) control(pk *packets.Packet) error {
+	verdict := AckNoMatch
+	if c.node.handler != nil {
+		verdict = c.node.handler.Control(c.session, c.message(pk))
+	}
+	switch {
+	case verdict == ProtocolError:
+		c.node.disconnect(c, packets.ErrImplementationSpecificError)
+		return packets.ErrRejectPacket
+	case verdict == AckNoMatch && c.proto == 5 && pk.FixedHeader.Qos == 1:
+		return packets.CodeNoMatchingSubscribers
+	}
+	return packets.CodeSuccessIgnore
+}
+
+func (h *hook) OnPublishDropped(*mqtt.Client, packets.Packet) { h.n.drops.queue.Add(1) }
+
+func (h *hook) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
+	if pk.FixedHeader.Type == 0 { // so the engine reports a message that expired
+		h.n.drops.expired.Add(1)
+	}
+}
+
+// OnSubscribe judges each filter, and makes the engine refuse those it must:
+// with 0x8F what is no filter, as not authorised what the client may not use.
+func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	c := clientOf(cl)
+	if c == nil {
+		return pk
+	}
+	r := c.right.Load()
+	for i := range pk.Filters {
+		s := &pk.Filters[i]
+		route, ok := parseRoute(s.Filter)
+		switch {
+		case !ok:
+			s.Filter = "#/"
+		case !r.subscribe(route.Filter, s.Qos):
+			s.Filter = refusedName
+		}
+	}
+	return pk
+}
+
+// OnSubscribed is called after the filters took effect, with the answer.
+func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
+	c := clientOf(cl)
+	if c == nil {
+		return
+	}
+	c.subs.Add(1)
+	if c.session != nil {
+		return
+	}
+	for i, s := range pk.Filters {
+		if codes[i] >= packets.ErrUnspecifiedError.Code {
+			continue
+		}
+		if route, ok := parseRoute(s.Filter); ok {
+			h.n.routes.add(c.id, route)
+		}
+	}
+}
+
+// OnUnsubscribed is called for an UNSUBSCRIBE, with filters that were never
+// subscribed too, and at the end of a session with all of its filters.
+func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
+	c := clientOf(cl)
+	if c == nil {
+		return
+	}
+	c.subs.Add(1)
+	for _, s := range pk.Filters {
+		if _, still := cl.State.Subscriptions.Get(s.Filter); still {
+			continue // refused: the packet identifier was in use
+		}
+		if route, ok := parseRoute(s.Filter); ok {
+			h.n.routes.remove(c.id, route)
+		}
+	}
+}
+
+// OnSelectSubscribers keeps $ topics from shared subscriptions that begin with
+// a wildcard (MQTT 5.0 §4.7.2), and messages from group members that are not
+// connected while others are.
+func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, pk packets.Packet) *mqtt.Subscribers {
+	for filter, members := range subs.Shared {
+		route, ok := parseRoute(filter)
+		if !ok || strings.HasPrefix(pk.TopicName, "$") && (route.Filter[0] == '+' || route.Filter[0] == '#') {
+			delete(subs.Shared, filter)
+			continue
+		}
+		h.n.preferConnected(members)
+	}
+	return subs
+}
+
+func (n *Node) preferConnected(members map[string]packets.Subscription) {
+	if len(members) < 2 {
+		return
+	}
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	connected := 0
+	for id := range members {
+		if n.live[id] != nil {
+			connected++
+		}
+	}
+	if connected == 0 || connected == len(members) {
+		return
+	}
+	for id := range members {
+		if n.live[id] == nil {
+			delete(members, id)
+		}
+	}
+}

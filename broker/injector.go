@@ -1,0 +1,58 @@
+package broker
+
+import (
+	"fmt"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// An Injector lets messages into a node that came from elsewhere. It is made
+// once a link or connection, and may be used by many goroutines.
+type Injector struct {
+	n  *Node
+	cl *mqtt.Client
+}
+
+// Injector returns an injector. Its messages count as published by a client
+// that is none of the node's own, so No Local never holds them back.
+func (n *Node) Injector(name string) *Injector {
+	return &Injector{n, n.inline("\x00" + name)} // no client id contains U+0000
+}
+
+// Inject delivers m to the node's subscribers with its QoS and properties and
+// what remains of its expiry interval, counted from m.Time; what has expired
+// is dropped and counted. It stores nothing: the retain flag reaches the
+// subscriptions with Retain As Published, and that is all. [Handler.Published]
+// never sees m. A message that no client could have published (topic with a
+// wildcard, under $SYS/ or $LINK/, a property that is no UTF-8) is an error.
+func (i *Injector) Inject(m *Message) error {
+	if err := m.validate(); err != nil {
+		return fmt.Errorf("inject: %w", err)
+	}
+	left, ok := m.remaining(time.Now())
+	if !ok {
+		i.n.drops.expired.Add(1)
+		return nil
+	}
+	pk := m.packet(left)
+	pk.FixedHeader.Retain = false
+	markRetain(&pk, m.Retain)
+	if err := i.n.server.InjectPacket(i.cl, pk); err != nil {
+		return fmt.Errorf("inject: %w", err)
+	}
+	i.n.drops.injected.Add(1)
+	return nil
+}
+
+// Marks travel in fields of a packet that the engine copies from the
+// publisher's packet to each subscriber's, and that the encoding of a PUBLISH
+// does not use.
+const (
+	markResend = 1 + iota // a stored message, sent again by us
+	markUrgent            // does not wait for the window
+)
+
+func markRetain(pk *packets.Packet, retained bool) { pk.Connect.WillRetain = retained }
+func markedRetain(pk *packets.Packet) bool         { return pk.Connect.WillRetain }

@@ -1,0 +1,289 @@
+package broker
+
+import (
+	"context"
+	"sync"
+	"time"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// An idle is a session without a connection.
+type idle struct {
+	c      *client
+	until  time.Time
+	will   *will // still to be published, at willAt or when the session ends
+	willAt time.Time
+}
+
+// takeOver makes c the only connection of its client id. It waits for the
+// one before to be gone altogether, so that nothing of it, the engine's
+// bookkeeping by client id above all, falls on its successor. Then it settles
+// what becomes of the session. On success c holds the id lock.
+func (n *Node) takeOver(c *client, clean bool) *refusal {
+	deadline := time.NewTimer(takeOverTimeout)
+	defer deadline.Stop()
+	busy := &refusal{packets.ErrServerBusy, "the client id is still in use", ""}
+	if !n.ids.lock(c.id, deadline.C) {
+		return busy
+	}
+	n.mu.Lock()
+	old := n.live[c.id]
+	n.mu.Unlock()
+	if old != nil {
+		n.disconnect(old, packets.ErrSessionTakenOver)
+		select {
+		case <-old.ended:
+		case <-deadline.C:
+			n.ids.unlock(c.id)
+			return busy
+		}
+	}
+	c.holdsID = true
+	n.mu.Lock()
+	if n.state == stopped {
+		n.mu.Unlock()
+		n.ids.unlock(c.id)
+		c.holdsID = false
+		return &refusal{packets.ErrServerShuttingDown, "the node is stopping", ""}
+	}
+	s := n.idle[c.id]
+	delete(n.idle, c.id)
+	n.live[c.id] = c
+	n.mu.Unlock()
+	if s == nil {
+		return nil
+	}
+	if clean || s.c.principal() != c.principal() {
+		n.endSession(s)
+		return nil
+	}
+	n.dropSubscriptions(s.c, c.right.Load())
+	s.will = nil
+	c.took = s
+	return nil
+}
+
+// endSession forgets a session that has no connection: its will goes out now,
+// its filters and messages are dropped. The caller holds the id lock and has
+// taken it out of n.idle.
+func (n *Node) endSession(s *idle) {
+	if s.will != nil {
+		n.publishWill(s.c, s.will)
+		s.will = nil
+	}
+	n.endEngineSession(s.c.cl)
+}
+
+func (n *Node) endEngineSession(cl *mqtt.Client) {
+	n.server.UnsubscribeClient(cl)
+	cl.ClearInflights()
+	n.server.Clients.Delete(cl.ID)
+}
+
+// dropSubscriptions removes the subscriptions of c that r does not allow, and
+// returns how many.
+func (n *Node) dropSubscriptions(c *client, r *right) int {
+	dropped := 0
+	for filter, sub := range c.cl.State.Subscriptions.GetAll() {
+		route, ok := parseRoute(filter)
+		if ok && r.subscribe(route.Filter, sub.Qos) {
+			continue
+		}
+		c.cl.State.Subscriptions.Delete(filter)
+		n.server.Topics.Unsubscribe(filter, c.id)
+		n.routes.remove(c.id, route)
+		dropped++
+	}
+	c.subs.Add(1)
+	return dropped
+}
+
+// OnDisconnect is called in the connection's goroutine when its reader has
+// ended. Expire says that the session ends with the connection.
+func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
+	c := clientOf(cl)
+	if c == nil || c.will == nil {
+		return
+	}
+	if c.bye || c.revoked.Load() || h.n.stopping() {
+		c.will = nil
+		return
+	}
+	if expire || c.will.delay == 0 {
+		h.n.publishWill(c, c.will)
+		c.will = nil
+	}
+}
+
+// leave ends what takeOver began, when nothing else of the connection runs.
+func (n *Node) leave(c *client) {
+	if !c.established {
+		n.leaveEarly(c)
+	}
+	if c.session != nil && n.handler != nil && c.established {
+		n.handler.Closed(c.session)
+	}
+	n.mu.Lock()
+	if kept, ok := n.server.Clients.Get(c.id); ok && kept == c.cl {
+		now := time.Now()
+		s := &idle{c: c, until: now.Add(c.expiry), will: c.will}
+		if c.will != nil {
+			s.willAt = now.Add(min(c.will.delay, c.expiry))
+		}
+		n.idle[c.id] = s
+	}
+	if n.live[c.id] == c {
+		delete(n.live, c.id)
+	}
+	n.mu.Unlock()
+	if c.holdsID {
+		n.ids.unlock(c.id)
+		c.holdsID = false
+	}
+	close(c.ended)
+}
+
+// leaveEarly is for a connection that broke before its session began: the
+// engine has no hook for it and forgets nothing.
+func (n *Node) leaveEarly(c *client) {
+	c.will = nil
+	kept, ok := n.server.Clients.Get(c.id)
+	switch {
+	case ok && kept == c.cl:
+		if c.expiry == 0 {
+			n.endEngineSession(c.cl)
+		}
+	case ok && c.took != nil && kept == c.took.c.cl:
+		n.mu.Lock()
+		n.idle[c.id] = c.took
+		n.mu.Unlock()
+	}
+}
+
+// keepHouse ends sessions and publishes wills whose time has come, until ctx
+// ends.
+func (n *Node) keepHouse(ctx context.Context) {
+	t := time.NewTicker(time.Second)
+	defer t.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-t.C:
+			if due := n.due(now); len(due) > 0 {
+				n.spawn(func() { // a handler may hold up a will
+					for _, s := range due {
+						n.settle(s, now)
+					}
+				})
+			}
+		}
+	}
+}
+
+func (n *Node) due(now time.Time) []*idle {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	var out []*idle
+	for _, s := range n.idle {
+		if now.After(s.until) || s.will != nil && now.After(s.willAt) {
+			out = append(out, s)
+		}
+	}
+	return out
+}
+
+// settle does what is due for one session, unless its client is just coming
+// back.
+func (n *Node) settle(s *idle, now time.Time) {
+	id := s.c.id
+	if !n.ids.tryLock(id) {
+		return
+	}
+	defer n.ids.unlock(id)
+	n.mu.Lock()
+	if n.idle[id] != s {
+		n.mu.Unlock()
+		return
+	}
+	over := now.After(s.until)
+	w := s.will
+	s.will = nil
+	if over {
+		delete(n.idle, id)
+	}
+	n.mu.Unlock()
+	if w != nil {
+		n.publishWill(s.c, w)
+	}
+	if over {
+		n.endSession(s)
+	}
+}
+
+// idLocks lets one connection at a time deal with a client id.
+type idLocks struct {
+	mu sync.Mutex
+	m  map[string]*idLock
+}
+
+type idLock struct {
+	held chan struct{}
+	refs int
+}
+
+func (l *idLocks) ref(id string) *idLock {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.m[id]
+	if k == nil {
+		if l.m == nil {
+			l.m = make(map[string]*idLock)
+		}
+		k = &idLock{held: make(chan struct{}, 1)}
+		l.m[id] = k
+	}
+	k.refs++
+	return k
+}
+
+func (l *idLocks) unref(id string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	k := l.m[id]
+	if k.refs--; k.refs == 0 {
+		delete(l.m, id)
+	}
+}
+
+func (l *idLocks) lock(id string, giveUp <-chan time.Time) bool {
+	k := l.ref(id)
+	select {
+	case k.held <- struct{}{}:
+		return true
+	case <-giveUp:
+		l.unref(id)
+		return false
+	}
+}
+
+func (l *idLocks) tryLock(id string) bool {
+	k := l.ref(id)
+	select {
+	case k.held <- struct{}{}:
+		return true
+	default:
+		l.unref(id)
+		return false
+	}
+}
+
+func (l *idLocks) unlock(id string) {
+	l.mu.Lock()
+	k := l.m[id]
+	l.mu.Unlock()
+	<-k.held
+	l.unref(id)
+}

@@ -1,0 +1,59 @@
+package broker
+
+import "sync"
+
+// A window holds the packet identifiers of the deliveries with QoS above 0
+// that a client has not acknowledged, and lets in no more than the client's
+// Receive Maximum (MQTT 5.0 §4.9). It keeps its own account, because the
+// engine's map loses entries when a client uses the same identifier for a
+// publish of its own.
+type window struct {
+	max   int
+	freed chan struct{}
+
+	mu  sync.Mutex
+	out map[uint16]struct{}
+}
+
+func newWindow(max uint16) *window {
+	return &window{max: int(max), freed: make(chan struct{}, 1), out: make(map[uint16]struct{})}
+}
+
+// acquire waits for a place. It gives up when done is closed; then what
+// follows is written to a closed connection.
+func (w *window) acquire(id uint16, done <-chan struct{}) {
+	for !w.try(id) {
+		select {
+		case <-w.freed:
+		case <-done:
+			return
+		}
+	}
+}
+
+func (w *window) try(id uint16) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if _, again := w.out[id]; !again && len(w.out) >= w.max {
+		return false
+	}
+	w.out[id] = struct{}{}
+	return true
+}
+
+// take books id without waiting.
+func (w *window) take(id uint16) {
+	w.mu.Lock()
+	w.out[id] = struct{}{}
+	w.mu.Unlock()
+}
+
+func (w *window) release(id uint16) {
+	w.mu.Lock()
+	delete(w.out, id)
+	w.mu.Unlock()
+	select {
+	case w.freed <- struct{}{}:
+	default:
+	}
+}
