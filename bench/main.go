@@ -1,0 +1,56 @@
+// Command bench repeats clink's speed claims on the machine at hand. Every
+// claim is a ratio to a peer that runs beside it, measured in turn with it:
+// absolute rates say more about the machine than about the program.
+//
+//	go run ./bench link
+//
+// compares a link between two clinkd processes with a bridge between two
+// mosquitto processes. README.md says what is measured and how to read it.
+package main
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+const usageText = `bench compares clink with its peers on this machine.
+
+Usage:
+	go run ./bench link [flags]    a link of clinkd against mosquitto's bridge
+
+go run ./bench link -h lists the flags.
+`
+
+func main() {
+	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
+	err := run(ctx, os.Args[1:])
+	stop()
+	switch {
+	case err == nil, errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, errUsage):
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(64)
+	default:
+		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
+		os.Exit(3)
+	}
+}
+
+var errUsage = errors.New("wrong usage")
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 || args[0] != "link" {
+		fmt.Fprint(os.Stderr, usageText)
+		return fmt.Errorf("%w: the one comparison there is, is link", errUsage)
+	}
+	o, err := parse(args[1:])
+	if err != nil {
+		return err
+	}
+	return compare(ctx, o, os.Stdout)
+}
