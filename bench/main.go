@@ -29,9 +29,13 @@ go run ./bench link -h lists the flags.
 func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	err := run(ctx, os.Args[1:])
+	interrupted := ctx.Err() != nil
 	stop()
 	switch {
 	case err == nil, errors.Is(err, flag.ErrHelp):
+	case interrupted:
+		fmt.Fprintln(os.Stderr, "bench: interrupted; everything it started has ended")
+		os.Exit(130)
 	case errors.Is(err, errUsage):
 		fmt.Fprintf(os.Stderr, "bench: %v\n", err)
 		os.Exit(64)
