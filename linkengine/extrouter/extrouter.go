@@ -20,6 +20,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"clink/linkengine/wire"
 	"clink/topic"
 )
 
@@ -44,13 +45,6 @@ var (
 type Actor struct {
 	Cluster, Name string
 	Incarnation   int64
-}
-
-// An Op adds the route (Filter, ID) to an actor's routes, or deletes it. ID is
-// opaque bytes.
-type Op struct {
-	Delete     bool
-	Filter, ID string
 }
 
 // Limits bound what one cluster may announce; zero fields mean the defaults,
@@ -167,8 +161,8 @@ func (t *Table) Touch(now time.Time, a Actor) error {
 // Update changes the routes of the actor and renews it. Adding a route twice
 // and deleting one that is not there do nothing. Refused counts additions
 // that are no filters, lie under $LINK/ or are beyond the limits; the others
-// are in force when Update returns.
-func (t *Table) Update(now time.Time, a Actor, ops []Op) (refused int, err error) {
+// are in force when Update returns. The table keeps the texts of ops.
+func (t *Table) Update(now time.Time, a Actor, ops []wire.RouteOp) (refused int, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c, who, err := t.actor(now, a)
@@ -198,21 +192,10 @@ func (t *Table) add(c *cluster, key routeKey, bit uint64) bool {
 	if len(c.routes) >= t.limits.Routes || c.bytes+size > t.limits.Bytes || !servable(key.filter) {
 		return false
 	}
-	key = key.clone()
 	c.routes[key] = bit
 	c.bytes += size
 	t.insert(key.filter, c)
 	return true
-}
-
-// clone unties the key from the packet it came in. Where id and filter are
-// equal, as for most routes, they share memory.
-func (k routeKey) clone() routeKey {
-	f := strings.Clone(k.filter)
-	if k.id == k.filter {
-		return routeKey{f, f}
-	}
-	return routeKey{f, strings.Clone(k.id)}
 }
 
 func servable(filter string) bool {

@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"clink/linkengine/extrouter"
+	"clink/linkengine/wire"
 	"clink/topic"
 
 	"pgregory.net/rapid"
@@ -18,7 +19,7 @@ import (
 
 var start = time.Unix(1_700_000_000, 0)
 
-func add(filter string) extrouter.Op { return extrouter.Op{Filter: filter, ID: filter} }
+func add(filter string) wire.RouteOp { return wire.RouteOp{Filter: filter, ID: filter} }
 
 func mustInit(t testing.TB, table *extrouter.Table, a extrouter.Actor) {
 	t.Helper()
@@ -27,7 +28,7 @@ func mustInit(t testing.TB, table *extrouter.Table, a extrouter.Actor) {
 	}
 }
 
-func mustUpdate(t testing.TB, table *extrouter.Table, a extrouter.Actor, ops ...extrouter.Op) {
+func mustUpdate(t testing.TB, table *extrouter.Table, a extrouter.Actor, ops ...wire.RouteOp) {
 	t.Helper()
 	if refused, err := table.Update(start, a, ops); err != nil || refused != 0 {
 		t.Fatalf("%d refused, %v", refused, err)
@@ -68,8 +69,8 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 		forget := func(gone func(route) bool) { maps.DeleteFunc(model, func(r route, _ bool) bool { return gone(r) }) }
 		t.Repeat(map[string]func(*rapid.T){
 			"update": func(t *rapid.T) {
-				a, op := drawActor(), extrouter.Op{Delete: rapid.Bool().Draw(t, "delete"), Filter: filter.Draw(t, "filter"), ID: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "id")}
-				_, err := table.Update(start, a, []extrouter.Op{op})
+				a, op := drawActor(), wire.RouteOp{Delete: rapid.Bool().Draw(t, "delete"), Filter: filter.Draw(t, "filter"), ID: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "id")}
+				_, err := table.Update(start, a, []wire.RouteOp{op})
 				switch {
 				case a.Incarnation == 0:
 					if !errors.Is(err, extrouter.ErrNoActor) {
@@ -198,15 +199,15 @@ func TestLimits(t *testing.T) {
 	a := extrouter.Actor{Cluster: "p", Name: "n", Incarnation: 1}
 	mustInit(t, table, a)
 	for _, tt := range []struct {
-		op      extrouter.Op
+		op      wire.RouteOp
 		refused int
 	}{
 		{add("a/#/b"), 1}, {add(""), 1}, {add("$LINK/#"), 1}, {add("a\xff"), 1},
 		{add(strings.Repeat("/", 128)), 1}, {add(strings.Repeat("x", 60)), 1},
-		{add("a"), 0}, {add("a"), 0}, {add("b"), 0}, {extrouter.Op{Filter: "b", ID: "$p/\xff\x00"}, 0}, {add("c"), 1},
-		{extrouter.Op{Delete: true, Filter: "b", ID: "b"}, 0}, {add("c"), 0}, {extrouter.Op{Delete: true, Filter: "never", ID: "x"}, 0},
+		{add("a"), 0}, {add("a"), 0}, {add("b"), 0}, {wire.RouteOp{Filter: "b", ID: "$p/\xff\x00"}, 0}, {add("c"), 1},
+		{wire.RouteOp{Delete: true, Filter: "b", ID: "b"}, 0}, {add("c"), 0}, {wire.RouteOp{Delete: true, Filter: "never", ID: "x"}, 0},
 	} {
-		if refused, err := table.Update(start, a, []extrouter.Op{tt.op}); err != nil || refused != tt.refused {
+		if refused, err := table.Update(start, a, []wire.RouteOp{tt.op}); err != nil || refused != tt.refused {
 			t.Errorf("%.40v: %d refused, %v", tt.op, refused, err)
 		}
 	}
@@ -236,7 +237,7 @@ func TestMatchWhileChanging(t *testing.T) {
 			for round := 0; ; round++ {
 				a.Incarnation++
 				table.Init(start, a)
-				var ops []extrouter.Op
+				var ops []wire.RouteOp
 				for i := range 200 {
 					ops = append(ops, add(fmt.Sprintf("site/%d/+/cmd", i)), add(fmt.Sprintf("exact/%d", i)))
 				}
@@ -265,7 +266,7 @@ func filled(tb testing.TB, n int) *extrouter.Table {
 	for c := range 4 {
 		a := extrouter.Actor{Cluster: fmt.Sprint("c", c), Name: "n", Incarnation: 1}
 		mustInit(tb, table, a)
-		var ops []extrouter.Op
+		var ops []wire.RouteOp
 		for i := range n / 8 {
 			ops = append(ops, add(fmt.Sprintf("site/%d/dev/%d/+/cmd", i%100, i)), add(fmt.Sprintf("site/%d/dev/%d/state", i%100, i)))
 		}

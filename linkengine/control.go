@@ -1,0 +1,241 @@
+package linkengine
+
+import (
+	"errors"
+	"fmt"
+	"time"
+
+	"clink/broker"
+	"clink/linkengine/extrouter"
+	"clink/linkengine/wire"
+	"clink/topology"
+)
+
+// handler is the engine as the broker sees it.
+type handler struct{ *Engine }
+
+// A visitor is what a link session's actor_init said.
+type visitor struct{ actor extrouter.Actor }
+
+// Reasons for which what a peer sends is dropped; see also inbound.go.
+const (
+	badControl   = "bad-control"
+	routeRefused = "route-refused"
+)
+
+// Control answers what peers publish under $LINK/ (sections 6.1 and 9.5).
+func (h handler) Control(s *broker.Session, m *broker.Message) broker.Verdict {
+	kind, cluster, _, ok := wire.ParseTopic(m.Topic)
+	switch {
+	case ok && cluster != s.Peer():
+		h.fault(s.Peer(), "a peer spoke for another cluster", "cluster", short(cluster), "client", short(s.ClientID()))
+		return broker.ProtocolError
+	case ok && kind == wire.Route:
+		return h.route(s, m)
+	case ok && kind == wire.Msg:
+		return h.deliver(s, m)
+	}
+	return broker.AckNoMatch
+}
+
+// Closed forgets the actor of a session, not its routes (section 7).
+func (h handler) Closed(s *broker.Session) {
+	h.mu.Lock()
+	delete(h.visits, s)
+	h.mu.Unlock()
+	if l := (*h.links.Load())[s.Peer()]; l != nil {
+		l.gate.leave(s)
+	}
+}
+
+// Refused notes that a peer came with a credential that does not do.
+func (h handler) Refused(peer, reason string) {
+	if l := (*h.links.Load())[peer]; l != nil {
+		l.presence.refused(reason)
+	}
+	h.fault(peer, "a peer was refused", "reason", reason)
+}
+
+// route answers one packet of route replication. EMQX leaves what it does not
+// know about unanswered and hangs up on what it cannot read; so does this.
+func (h handler) route(s *broker.Session, m *broker.Message) broker.Verdict {
+	payload, err := wire.DecodeControl(m.Payload, h.limits)
+	switch {
+	case errors.Is(err, wire.ErrUnknownOp) || errors.Is(err, wire.ErrMissingKey):
+		h.bad(s, err)
+		return broker.AckNoMatch
+	case err != nil:
+		h.bad(s, err)
+		return broker.ProtocolError
+	}
+	switch p := payload.(type) {
+	case wire.ActorInit:
+		return h.actorInit(s, m, p)
+	case wire.Routes:
+		return h.routes(s, p)
+	case wire.Heartbeat:
+		return h.heartbeat(s, p)
+	}
+	return broker.AckNoMatch
+}
+
+// bad counts a faulty packet.
+func (h handler) bad(s *broker.Session, err error) {
+	if l := (*h.links.Load())[s.Peer()]; l != nil {
+		l.counters.Note(badControl)
+	}
+	h.fault(s.Peer(), "a peer sent a faulty packet", "client", short(s.ClientID()), "err", short(err.Error()))
+}
+
+func (h handler) visitor(s *broker.Session) (visitor, bool) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	v, ok := h.visits[s]
+	return v, ok
+}
+
+func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorInit) broker.Verdict {
+	if m.ResponseTopic == "" || len(m.CorrelationData) == 0 {
+		h.bad(s, errors.New("actor_init without Response-Topic or Correlation-Data"))
+		return broker.ProtocolError
+	}
+	ack := wire.ActorInitAck{Actor: p.Actor, Version: 1}
+	l := (*h.links.Load())[s.Peer()]
+	if ack.Error = h.objection(l, p.Target); ack.Error != "" {
+		h.fault(s.Peer(), "a peer's handshake is rejected", "reason", ack.Error, "target", short(p.Target))
+		if l != nil {
+			l.presence.become(topology.InboundRejected, ack.Error)
+		}
+		return h.reply(s, m, ack)
+	}
+	a := extrouter.Actor{Cluster: s.Peer(), Name: p.Actor, Incarnation: p.Incarnation}
+	if v, again := h.visitor(s); again && v.actor != a {
+		h.bad(s, errors.New("a second actor on one connection"))
+		return broker.ProtocolError
+	}
+	created, err := h.ext.Init(time.Now(), a)
+	if err != nil {
+		h.bad(s, err)
+		return broker.ProtocolError
+	}
+	h.mu.Lock()
+	h.visits[s] = visitor{a}
+	h.mu.Unlock()
+	l.heard(s)
+	ack.NeedBootstrap = created
+	return h.reply(s, m, ack)
+}
+
+// objection returns why a handshake is rejected, or "" (section 6; that a
+// disabled link is told before a wrong name was seen live).
+func (h handler) objection(l *link, target string) string {
+	switch {
+	case l == nil:
+		return wire.UnknownCluster
+	case !l.cfg.Load().Enable:
+		return wire.LinkDisabled
+	case target != h.opts.Cluster:
+		return wire.BadRemoteName
+	}
+	return ""
+}
+
+func (h handler) reply(s *broker.Session, m *broker.Message, ack wire.ActorInitAck) broker.Verdict {
+	if err := s.Reply(m.ResponseTopic, ack.Append(nil), m.CorrelationData); err != nil {
+		h.bad(s, fmt.Errorf("actor_init cannot be answered: %w", err))
+	}
+	return broker.AckNoMatch
+}
+
+func (h handler) routes(s *broker.Session, p wire.Routes) broker.Verdict {
+	v, ok := h.visitor(s)
+	if !ok || v.actor.Name != p.Actor {
+		h.bad(s, errors.New("routes of an actor that is not initialised on this connection"))
+		return broker.ProtocolError
+	}
+	refused, err := h.ext.Update(time.Now(), v.actor, p.Ops)
+	if err != nil {
+		h.bad(s, err)
+		return broker.ProtocolError
+	}
+	l := (*h.links.Load())[s.Peer()]
+	if l == nil {
+		return broker.AckNoMatch
+	}
+	if refused > 0 {
+		for range refused {
+			l.counters.Note(routeRefused)
+		}
+		h.fault(s.Peer(), "routes of a peer are refused: faulty filters, or too many", "routes", refused)
+	}
+	l.heard(s)
+	return broker.AckNoMatch
+}
+
+func (h handler) heartbeat(s *broker.Session, p wire.Heartbeat) broker.Verdict {
+	v, ok := h.visitor(s)
+	if !ok {
+		return broker.AckNoMatch // ignored before actor_init
+	}
+	if v.actor.Name != p.Actor {
+		h.bad(s, errors.New("heartbeat of an actor that is not initialised on this connection"))
+		return broker.ProtocolError
+	}
+	if err := h.ext.Touch(time.Now(), v.actor); err != nil {
+		h.bad(s, err)
+		return broker.ProtocolError
+	}
+	if l := (*h.links.Load())[s.Peer()]; l != nil {
+		l.heard(s)
+	}
+	return broker.AckNoMatch
+}
+
+// heard notes a valid packet of the peer's actor.
+func (l *link) heard(s *broker.Session) {
+	l.gate.hear(s, time.Now())
+	l.presence.become(topology.InboundOnline, "")
+}
+
+// administrativeAction is MQTT 5.0's reason code for a connection that is ended
+// because someone said so (§3.14.2.1).
+const administrativeAction = 0x98
+
+// forget drops the peer's routes, and the sessions on which it announced them,
+// so that it asks again and is told.
+func (e *Engine) forget(peer string) {
+	e.ext.Drop(peer)
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for s := range e.visits {
+		if s.Peer() == peer {
+			s.Disconnect(administrativeAction)
+		}
+	}
+}
+
+// faultPeriod is how long after a logged fault the next one of the same peer is
+// not logged. All are counted.
+const faultPeriod = 10 * time.Second
+
+func (e *Engine) fault(peer, msg string, args ...any) {
+	e.mu.Lock()
+	now := time.Now()
+	quiet := now.Sub(e.logged[peer]) < faultPeriod
+	if !quiet {
+		e.logged[peer] = now
+	}
+	e.mu.Unlock()
+	if !quiet {
+		e.log.Warn(msg, append([]any{"peer", peer}, args...)...)
+	}
+}
+
+// short bounds a peer's text for the log.
+func short(s string) string {
+	const most = 200
+	if len(s) > most {
+		return s[:most] + "…"
+	}
+	return s
+}

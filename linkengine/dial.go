@@ -1,0 +1,206 @@
+package linkengine
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"os"
+	"path/filepath"
+
+	"clink/linkengine/client"
+	"clink/topology"
+)
+
+const (
+	maxPacket = 16 << 20 // of what a link session may send; the broker takes as much from it
+	maxPEM    = 1 << 20  // bytes of a certificate or key file
+)
+
+// dial connects to the peer of a link. Secrets and certificates are read now,
+// so that a new connection always uses what they are now.
+func (e *Engine) dial(ctx context.Context, l topology.Link, o client.Options) (*client.Conn, error) {
+	o.Address = l.Address
+	if o.Address == "" {
+		o.Address = l.Server
+	}
+	if l.SSL.Enable {
+		config, err := clientTLS(l.SSL, o.Address, e.opts.BaseDir)
+		if err != nil {
+			return nil, err
+		}
+		o.TLS = config
+	}
+	password, err := l.Password.Resolve(e.opts.BaseDir)
+	if err != nil {
+		return nil, err
+	}
+	o.Username, o.Password, o.Socket = l.Username, password, socket(l.TCPOpts)
+	return client.Dial(ctx, o)
+}
+
+// socket sets those of EMQX's socket options that have a meaning here.
+func socket(opts *topology.TCPOpts) func(*net.TCPConn) error {
+	if opts == nil {
+		return nil
+	}
+	return func(c *net.TCPConn) error {
+		var errs []error
+		if opts.NoDelay != nil {
+			errs = append(errs, c.SetNoDelay(*opts.NoDelay))
+		}
+		if opts.KeepAlive != nil {
+			errs = append(errs, c.SetKeepAlive(*opts.KeepAlive))
+		}
+		if opts.SndBuf != nil && opts.SndBuf.Bytes > 0 {
+			errs = append(errs, c.SetWriteBuffer(int(opts.SndBuf.Bytes)))
+		}
+		if opts.RecBuf != nil && opts.RecBuf.Bytes > 0 {
+			errs = append(errs, c.SetReadBuffer(int(opts.RecBuf.Bytes)))
+		}
+		return errors.Join(errs...)
+	}
+}
+
+// noName is EMQX's way of saying that no server name is sent, nor checked.
+const noName = "disable"
+
+// clientTLS makes the TLS configuration of a link's connections. Files are
+// relative to base.
+func clientTLS(t topology.TLS, address, base string) (*tls.Config, error) {
+	host, _, err := net.SplitHostPort(address)
+	if err != nil {
+		host = address
+	}
+	c := &tls.Config{ServerName: t.ServerName}
+	if t.ServerName == "" {
+		c.ServerName = host
+	}
+	if err := errors.Join(setVersions(c, t.Versions), setCiphers(c, t.Ciphers), setOwn(c, t, base)); err != nil {
+		return nil, err
+	}
+	return c, setTrust(c, t, base)
+}
+
+// setOwn sets the client certificate.
+func setOwn(c *tls.Config, t topology.TLS, base string) error {
+	switch {
+	case t.CertFile == "" && t.KeyFile == "":
+		return nil
+	case t.CertFile == "" || t.KeyFile == "":
+		return errors.New("ssl: certfile and keyfile go together")
+	case !t.Password.IsZero():
+		return errors.New("ssl: encrypted private keys are not supported")
+	}
+	certPEM, err := readPEM(base, t.CertFile)
+	if err != nil {
+		return fmt.Errorf("ssl: certfile: %w", err)
+	}
+	keyPEM, err := readPEM(base, t.KeyFile)
+	if err != nil {
+		return fmt.Errorf("ssl: keyfile: %w", err)
+	}
+	pair, err := tls.X509KeyPair(certPEM, keyPEM)
+	if err != nil {
+		return fmt.Errorf("ssl: %s and %s: %w", t.CertFile, t.KeyFile, err)
+	}
+	c.Certificates = []tls.Certificate{pair}
+	return nil
+}
+
+// setTrust sets whom to believe that it is the peer.
+func setTrust(c *tls.Config, t topology.TLS, base string) error {
+	if t.Verify != "verify_peer" {
+		c.InsecureSkipVerify = true // what verify_none says
+	}
+	if t.CACertFile != "" {
+		ca, err := readPEM(base, t.CACertFile)
+		if err != nil {
+			return fmt.Errorf("ssl: cacertfile: %w", err)
+		}
+		c.RootCAs = x509.NewCertPool()
+		if !c.RootCAs.AppendCertsFromPEM(ca) {
+			return fmt.Errorf("ssl: cacertfile %s holds no certificate", t.CACertFile)
+		}
+	}
+	if t.ServerName == noName {
+		c.ServerName = ""
+		if t.Verify == "verify_peer" {
+			c.InsecureSkipVerify = true // of the name; the chain is checked below
+			c.VerifyConnection = chainOnly(c.RootCAs)
+		}
+	}
+	return nil
+}
+
+// chainOnly checks the peer's certificate, but not the name in it.
+func chainOnly(roots *x509.CertPool) func(tls.ConnectionState) error {
+	return func(s tls.ConnectionState) error {
+		if len(s.PeerCertificates) == 0 {
+			return errors.New("the peer sent no certificate")
+		}
+		between := x509.NewCertPool()
+		for _, cert := range s.PeerCertificates[1:] {
+			between.AddCert(cert)
+		}
+		_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
+		return err
+	}
+}
+
+func setVersions(c *tls.Config, names []string) error {
+	known := map[string]uint16{"tlsv1.3": tls.VersionTLS13, "tlsv1.2": tls.VersionTLS12, "tlsv1.1": tls.VersionTLS11, "tlsv1": tls.VersionTLS10}
+	for i, name := range names {
+		v, ok := known[name]
+		if !ok {
+			return fmt.Errorf("ssl: version %q is none of tlsv1.3, tlsv1.2, tlsv1.1 and tlsv1", name)
+		}
+		if i == 0 {
+			c.MinVersion, c.MaxVersion = v, v
+		}
+		c.MinVersion, c.MaxVersion = min(c.MinVersion, v), max(c.MaxVersion, v)
+	}
+	return nil
+}
+
+// setCiphers takes the suites that crypto/tls knows by their IANA names. Those
+// of TLS 1.3 are always all on.
+func setCiphers(c *tls.Config, names []string) error {
+	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
+		for _, name := range names {
+			if s.Name == name {
+				c.CipherSuites = append(c.CipherSuites, s.ID)
+			}
+		}
+	}
+	if len(names) > 0 && len(c.CipherSuites) == 0 {
+		return fmt.Errorf("ssl: none of the %d ciphers is known (IANA names such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)", len(names))
+	}
+	return nil
+}
+
+func readPEM(base, name string) ([]byte, error) {
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(base, name)
+	}
+	info, err := os.Stat(name)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, fmt.Errorf("%s is not a regular file", name)
+	}
+	f, err := os.Open(name)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	b, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
+	if err == nil && len(b) > maxPEM {
+		err = fmt.Errorf("%s is larger than %d bytes", name, maxPEM)
+	}
+	return b, err
+}

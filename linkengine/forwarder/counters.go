@@ -1,0 +1,49 @@
+package forwarder
+
+import (
+	"fmt"
+	"maps"
+	"sync"
+	"sync/atomic"
+)
+
+// Counters count what became of a link's messages. They outlive forwarders.
+type Counters struct {
+	Success, Failed, Dropped, Retried, Reconnects atomic.Uint64
+
+	mu      sync.Mutex
+	reasons map[string]uint64
+}
+
+// Note counts one message under a reason alone.
+func (c *Counters) Note(reason string) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.reasons == nil {
+		c.reasons = make(map[string]uint64)
+	}
+	c.reasons[reason]++
+}
+
+// Reasons returns how many messages were noted under each reason.
+func (c *Counters) Reasons() map[string]uint64 {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return maps.Clone(c.reasons)
+}
+
+func (c *Counters) drop(reason string) {
+	c.Dropped.Add(1)
+	c.Note(reason)
+}
+
+// answered counts a PUBACK. 0x10, no matching subscribers, is success as well
+// (section 9.6).
+func (c *Counters) answered(code byte) {
+	if code == 0x00 || code == 0x10 {
+		c.Success.Add(1)
+		return
+	}
+	c.Failed.Add(1)
+	c.Note(fmt.Sprintf("puback-0x%02x", code))
+}

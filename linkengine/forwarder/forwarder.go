@@ -1,0 +1,176 @@
+// Package forwarder sends messages to the peer of a link over a pool of
+// connections (Cluster Linking protocol, sections 2, 6.2 and 9.6).
+//
+// Each connection, a lane, has a queue of its own, bounded in bytes and age,
+// and every publisher always takes the same lane, so that its messages keep
+// their order. Many QoS 1 messages are in flight at a time; those that were not
+// acknowledged when a connection broke are sent again, in order, on the next
+// one. After a loss a lane holds its queue until the link says that the peer is
+// ready, and what the peer does not want any more by then is dropped.
+//
+// Every message that is taken ends as one of: success, failed, dropped, or
+// still queued; a reason is counted for the ones that do not arrive. The
+// package does not decide which messages the peer may have.
+package forwarder
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"clink/linkengine/client"
+	"clink/linkengine/wire"
+)
+
+// HoldTime is how long after its reconnection a lane waits for the peer to be
+// ready, and for the peer's routes to match what is queued.
+const HoldTime = 30 * time.Second
+
+// What a lane does when its queue is full.
+const (
+	DropOldest = "drop_oldest" // the default
+	DropNew    = "drop_new"
+	Block      = "block" // the publisher waits
+)
+
+// Reasons for which messages are dropped. Failed ones have the reason
+// "puback-0x" and the code.
+const (
+	QueueFull = "queue-full"
+	Expired   = "expired"
+	NoRoute   = "no-route"
+	TooLarge  = "too-large"
+	Stopped   = "stopped"
+)
+
+// A Peer is the far end as the link sees it.
+type Peer interface {
+	// Lost is told that a connection was lost or could not be made.
+	Lost()
+	// Ready reports whether queues may be drained after a loss, and returns a
+	// channel that is closed when the answer, or one of Wants, may differ.
+	Ready() (ok bool, changed <-chan struct{})
+	// Wants reports whether the peer has a route for the topic.
+	Wants(topic string) bool
+}
+
+// Options say what to send where. Zero fields mean no bound, except for Lanes.
+type Options struct {
+	Lanes int // number of connections, at least one
+	Topic string
+	// Dial connects lane number n, from 1 on.
+	Dial     func(ctx context.Context, n int, acked func(id uint16, code byte)) (*client.Conn, error)
+	Window   int           // unacknowledged messages a lane; the peer's Receive Maximum bounds it as well
+	Bytes    int64         // of the messages of one lane
+	MaxAge   time.Duration // of a message that waits
+	WhenFull string
+	Peer     Peer
+	Counters *Counters
+}
+
+// A Forwarder is the pool of one link.
+type Forwarder struct {
+	lanes []*lane
+	grace atomic.Int64 // how long Run goes on after its context has ended
+}
+
+// Gauges are the figures of the moment.
+type Gauges struct{ Queuing, QueueBytes, Inflight int64 }
+
+// New returns a forwarder that accepts messages from now on and sends them
+// while Run runs.
+func New(opts Options) *Forwarder {
+	f := &Forwarder{}
+	for i := range max(opts.Lanes, 1) {
+		f.lanes = append(f.lanes, newLane(i+1, opts))
+	}
+	return f
+}
+
+// Forward takes a message for the peer, and reports false if the forwarder has
+// ended and takes nothing more. Messages with the same key keep their order.
+// With [Block] it waits for room; otherwise it never waits.
+func (f *Forwarder) Forward(m *wire.Forward, key uint64) bool {
+	return f.lanes[key%uint64(len(f.lanes))].push(entry{rec: m, key: key, at: time.Now(), size: size(m)})
+}
+
+// Run connects and sends until ctx ends. Within the grace of Finish it then
+// goes on with what is queued. Afterwards nothing of it runs, and nothing more
+// is taken.
+func (f *Forwarder) Run(ctx context.Context) {
+	var running sync.WaitGroup
+	for _, l := range f.lanes {
+		running.Go(func() { l.run(ctx, &f.grace) })
+	}
+	running.Wait()
+	for _, l := range f.lanes {
+		l.close()
+	}
+}
+
+// Finish sets for how long Run may go on after its context has ended.
+func (f *Forwarder) Finish(grace time.Duration) { f.grace.Store(int64(grace)) }
+
+// Leave hands what the forwarder still holds to its successor, in order, or
+// with none drops it. Run must have ended.
+func (f *Forwarder) Leave(successor *Forwarder) {
+	for _, l := range f.lanes {
+		for _, e := range l.leave() {
+			if successor == nil {
+				l.opts.Counters.drop(Stopped)
+			} else {
+				successor.lanes[e.key%uint64(len(successor.lanes))].adopt(e)
+			}
+		}
+	}
+}
+
+// Expire drops what has waited for too long.
+func (f *Forwarder) Expire(now time.Time) {
+	for _, l := range f.lanes {
+		l.expire(now)
+	}
+}
+
+// Gauges returns the figures of all lanes together.
+func (f *Forwarder) Gauges() Gauges {
+	var g Gauges
+	for _, l := range f.lanes {
+		l.mu.Lock()
+		g.Queuing += int64(l.queue.len() + l.parked.len())
+		g.QueueBytes += l.bytes
+		g.Inflight += int64(l.outstanding)
+		l.mu.Unlock()
+	}
+	return g
+}
+
+// State reports how many of the lanes are connected, how many have failed at
+// their last attempt or lost their connection, and the reason of one of these.
+func (f *Forwarder) State() (connected, failed, lanes int, reason string) {
+	for _, l := range f.lanes {
+		l.mu.Lock()
+		if l.connected {
+			connected++
+		} else if l.reason != "" {
+			failed++
+			reason = l.reason
+		}
+		l.mu.Unlock()
+	}
+	return connected, failed, len(f.lanes), reason
+}
+
+// size is what m counts in a queue: its texts, and what the record and the
+// queue need besides.
+func size(m *wire.Forward) int {
+	const fixed = 512
+	n := fixed + len(m.Topic) + len(m.Payload) + len(m.From) + len(m.Username)
+	p := &m.Properties
+	n += len(p.ContentType) + len(p.ResponseTopic) + len(p.CorrelationData)
+	for _, u := range p.User {
+		n += len(u.Key) + len(u.Value) + 32
+	}
+	return n
+}

@@ -1,0 +1,292 @@
+package forwarder
+
+import (
+	"context"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"clink/linkengine/client"
+	"clink/linkengine/wire"
+)
+
+// settled is how long a connection must have lasted for the next attempt to be
+// the first of its kind again.
+const settled = 5 * time.Second
+
+// An entry is a message on its way.
+type entry struct {
+	rec  *wire.Forward
+	key  uint64
+	at   time.Time
+	size int
+	dup  bool // was sent before
+}
+
+// A slot is an entry that was written, in the order of writing.
+type slot struct {
+	entry
+	seq  uint64 // position in sent since the lane was made, plus one
+	id   uint16 // packet identifier; 0 at QoS 0
+	done bool
+}
+
+// A lane is one connection and its queue.
+type lane struct {
+	opts Options
+	n    int
+
+	mu          sync.Mutex
+	queue       deque[entry]
+	parked      deque[entry] // held back: no route of the peer matches them now
+	sent        deque[slot]  // from the oldest that is not done
+	acks        []uint64     // seq by packet identifier, modulo its length
+	seq         uint64
+	lastID      uint16
+	window      int
+	outstanding int            // QoS 1 entries in sent that are not done
+	bytes       int64          // of all entries
+	topics      map[string]int // of parked
+	until       time.Time      // when parked entries are given up
+	closed      bool
+	room        sync.Cond
+	wake        chan struct{}
+
+	lost      bool // a connection was lost, or not made, since the last drain began
+	connected bool
+	reason    string // why it is not connected
+}
+
+func newLane(n int, opts Options) *lane {
+	l := &lane{opts: opts, n: n, wake: make(chan struct{}, 1), topics: make(map[string]int)}
+	l.room.L = &l.mu
+	return l
+}
+
+// push queues an entry as far as there is room. It reports false if the lane
+// has ended.
+func (l *lane) push(e entry) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for l.opts.Bytes > 0 && l.bytes+int64(e.size) > l.opts.Bytes && !l.closed {
+		if !l.makeRoom() {
+			l.opts.Counters.drop(QueueFull)
+			return true
+		}
+	}
+	if l.closed {
+		return false
+	}
+	l.bytes += int64(e.size)
+	l.queue.pushBack(e)
+	l.signal()
+	return true
+}
+
+// makeRoom drops the oldest entry, waits, or reports that there is no room.
+func (l *lane) makeRoom() bool {
+	switch {
+	case l.opts.WhenFull == Block && l.bytes > 0:
+		l.room.Wait()
+	case l.opts.WhenFull == DropNew, l.opts.WhenFull == Block:
+		return false
+	case l.parked.len() > 0:
+		l.discard(l.unpark(), QueueFull)
+	case l.queue.len() > 0:
+		l.discard(l.queue.popFront(), QueueFull)
+	default: // all of it is in flight
+		return false
+	}
+	return true
+}
+
+// discard counts an entry that was taken out of its queue.
+func (l *lane) discard(e entry, reason string) {
+	l.bytes -= int64(e.size)
+	l.opts.Counters.drop(reason)
+}
+
+func (l *lane) signal() {
+	select {
+	case l.wake <- struct{}{}:
+	default:
+	}
+}
+
+// run keeps the lane connected until ctx ends.
+func (l *lane) run(ctx context.Context, grace *atomic.Int64) {
+	var backoff client.Backoff
+	for ctx.Err() == nil {
+		started := time.Now()
+		conn, err := l.opts.Dial(ctx, l.n, l.acked)
+		if err == nil {
+			l.status(true, "")
+			err = l.serve(ctx, conn, grace)
+			conn.Close()
+			l.requeue()
+			if time.Since(started) > settled {
+				backoff.Reset()
+			}
+		}
+		if ctx.Err() != nil {
+			break
+		}
+		l.status(false, err.Error())
+		l.opts.Peer.Lost()
+		select {
+		case <-ctx.Done():
+		case <-time.After(backoff.Next()):
+		}
+	}
+	l.status(false, "stopped")
+}
+
+func (l *lane) status(connected bool, reason string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.connected && !connected {
+		l.opts.Counters.Reconnects.Add(1)
+	}
+	l.connected, l.reason = connected, reason
+	if !connected {
+		l.lost = true
+	}
+}
+
+// serve sends over conn until it ends, or until ctx has ended and what is
+// queued is sent or the grace is over.
+func (l *lane) serve(ctx context.Context, conn *client.Conn, grace *atomic.Int64) error {
+	p := &pump{lane: l, conn: conn}
+	l.start(conn)
+	if err := p.hold(ctx); err != nil {
+		return err
+	}
+	return p.run(ctx, grace)
+}
+
+// start prepares the account of packet identifiers for a new connection.
+func (l *lane) start(conn *client.Conn) {
+	window := conn.ReceiveMaximum()
+	if l.opts.Window > 0 {
+		window = min(window, l.opts.Window)
+	}
+	n := 1
+	for n < window {
+		n *= 2
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.acks = make([]uint64, n)
+	l.window, l.outstanding, l.lastID = window, 0, 0
+}
+
+// requeue puts what was not acknowledged back in front, in order, and behind
+// what is parked: that is older.
+func (l *lane) requeue() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	for i := l.sent.len() - 1; i >= 0; i-- {
+		if s := l.sent.at(i); !s.done {
+			e := s.entry
+			e.dup = s.id != 0
+			l.opts.Counters.Retried.Add(1)
+			l.queue.pushFront(e)
+		}
+	}
+	l.sent = deque[slot]{}
+	l.outstanding = 0
+	for i := l.parked.len() - 1; i >= 0; i-- {
+		l.queue.pushFront(*l.parked.at(i))
+	}
+	l.parked = deque[entry]{}
+	clear(l.topics)
+}
+
+// leave takes everything out of a lane that has ended.
+func (l *lane) leave() []entry {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	var all []entry
+	for l.queue.len() > 0 {
+		all = append(all, l.queue.popFront())
+	}
+	l.bytes = 0
+	return all
+}
+
+// adopt takes over an entry of a lane that has ended.
+func (l *lane) adopt(e entry) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.bytes += int64(e.size)
+	l.queue.pushBack(e)
+	l.lost = true // the connection it was meant for is gone
+}
+
+func (l *lane) close() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.closed = true
+	l.room.Broadcast()
+}
+
+// expire drops the entries in front that are too old.
+func (l *lane) expire(now time.Time) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	old := func(d *deque[entry]) bool {
+		return l.opts.MaxAge > 0 && d.len() > 0 && now.Sub(d.at(0).at) > l.opts.MaxAge
+	}
+	for old(&l.parked) {
+		l.discard(l.unpark(), Expired)
+	}
+	for old(&l.queue) {
+		l.discard(l.queue.popFront(), Expired)
+	}
+	if l.parked.len() > 0 && now.After(l.until) {
+		l.signal()
+	}
+	l.room.Broadcast()
+}
+
+// acked books a PUBACK.
+func (l *lane) acked(id uint16, code byte) {
+	if !l.book(id) {
+		return
+	}
+	l.opts.Counters.answered(code)
+}
+
+func (l *lane) book(id uint16) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if len(l.acks) == 0 || id == 0 {
+		return false
+	}
+	at := &l.acks[int(id)&(len(l.acks)-1)]
+	if *at == 0 {
+		return false
+	}
+	s := l.find(*at)
+	if s == nil || s.id != id {
+		return false
+	}
+	*at = 0
+	l.outstanding--
+	l.finish(s)
+	l.signal()
+	return true
+}
+
+// finish marks a slot done and clears away the done ones in front.
+func (l *lane) finish(s *slot) {
+	s.done = true
+	s.rec = nil
+	l.bytes -= int64(s.size)
+	for l.sent.len() > 0 && l.sent.at(0).done {
+		l.sent.popFront()
+	}
+	if l.opts.WhenFull == Block {
+		l.room.Broadcast()
+	}
+}

@@ -1,0 +1,278 @@
+package forwarder
+
+import (
+	"context"
+	"sync/atomic"
+	"time"
+
+	"clink/linkengine/client"
+)
+
+const (
+	batchBytes = 128 << 10 // of one write
+	batchCount = 1024
+)
+
+// A pump drains a lane into one connection. Its fields belong to the lane's
+// goroutine.
+type pump struct {
+	*lane
+	conn    *client.Conn
+	batch   []slot
+	buf     []byte
+	changed <-chan struct{} // since parked entries were looked at
+}
+
+// hold waits, after a loss, until the peer is ready or the time is over, and
+// then parks what no route of the peer matches.
+func (p *pump) hold(ctx context.Context) error {
+	p.mu.Lock()
+	lost := p.lost
+	p.mu.Unlock()
+	if !lost {
+		return nil
+	}
+	until := time.Now().Add(HoldTime)
+	over := time.NewTimer(HoldTime)
+	defer over.Stop()
+	for waiting := true; waiting; {
+		ok, changed := p.opts.Peer.Ready()
+		if ok {
+			break
+		}
+		select {
+		case <-changed:
+		case <-over.C:
+			waiting = false
+		case <-p.conn.Done():
+			return p.conn.Err()
+		case <-ctx.Done():
+			return ctx.Err()
+		}
+	}
+	p.triage(until)
+	return nil
+}
+
+// triage parks the queued entries that the peer does not want at present.
+func (p *pump) triage(until time.Time) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.until, p.lost = until, false
+	wants := make(map[string]bool)
+	for range p.queue.len() {
+		e := p.queue.popFront()
+		topic := e.rec.Topic
+		wanted, known := wants[topic]
+		if !known {
+			wanted = p.opts.Peer.Wants(topic)
+			wants[topic] = wanted
+		}
+		if wanted {
+			p.queue.pushBack(e)
+		} else {
+			p.parked.pushBack(e)
+			p.topics[topic]++
+		}
+	}
+}
+
+// unpark takes the oldest parked entry.
+func (l *lane) unpark() entry {
+	e := l.parked.popFront()
+	if l.topics[e.rec.Topic]--; l.topics[e.rec.Topic] <= 0 {
+		delete(l.topics, e.rec.Topic)
+	}
+	return e
+}
+
+// release puts the parked entries whose topic is wanted in front of the queue,
+// in order, and once their time is over drops the others.
+func (l *lane) release(now time.Time, wanted func(topic string) bool) {
+	var free []entry
+	for range l.parked.len() {
+		e := l.unpark()
+		switch {
+		case wanted(e.rec.Topic):
+			free = append(free, e)
+		case now.After(l.until):
+			l.discard(e, NoRoute)
+		default:
+			l.parked.pushBack(e)
+			l.topics[e.rec.Topic]++
+		}
+	}
+	for i := len(free) - 1; i >= 0; i-- {
+		l.queue.pushFront(free[i])
+	}
+}
+
+// run sends until the connection ends, or ctx has ended and nothing is left or
+// the grace is over.
+func (p *pump) run(ctx context.Context, grace *atomic.Int64) error {
+	ended := ctx.Done()
+	var over <-chan time.Time
+	for {
+		changed := p.review()
+		if !p.take(time.Now()) {
+			if over != nil && p.empty() {
+				return ctx.Err()
+			}
+			select {
+			case <-p.wake:
+			case <-changed:
+			case <-p.conn.Done():
+				return p.conn.Err()
+			case <-ended:
+				if grace.Load() == 0 {
+					return ctx.Err()
+				}
+				ended, over = nil, time.After(time.Duration(grace.Load()))
+			case <-over:
+				return ctx.Err()
+			}
+			continue
+		}
+		if err := p.write(); err != nil {
+			return err
+		}
+	}
+}
+
+func (l *lane) empty() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.queue.len() == 0 && l.outstanding == 0
+}
+
+// review looks again at what is parked. The channel it returns is nil while
+// nothing is.
+func (p *pump) review() <-chan struct{} {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.parked.len() == 0 {
+		return nil
+	}
+	now := time.Now()
+	select {
+	case <-p.changed:
+	default:
+		if p.changed != nil && !now.After(p.until) {
+			return p.changed
+		}
+	}
+	_, p.changed = p.opts.Peer.Ready()
+	p.release(now, p.opts.Peer.Wants)
+	return p.changed
+}
+
+// take moves what may be sent now from the queue to sent, and copies it to the
+// batch.
+func (p *pump) take(now time.Time) bool {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.batch = p.batch[:0]
+	for room := batchBytes; room > 0 && len(p.batch) < batchCount && p.queue.len() > 0; {
+		e := *p.queue.at(0)
+		switch {
+		case p.opts.MaxAge > 0 && now.Sub(e.at) > p.opts.MaxAge:
+			p.discard(p.queue.popFront(), Expired)
+			continue
+		case p.topics[e.rec.Topic] > 0: // its route is back, and older ones go first
+			p.release(now, func(topic string) bool { return topic == e.rec.Topic })
+			continue
+		}
+		s := slot{entry: e, seq: p.seq + 1}
+		if e.rec.QoS > 0 && !p.identify(&s) {
+			break
+		}
+		p.seq++
+		p.queue.popFront()
+		p.sent.pushBack(s)
+		p.batch = append(p.batch, s)
+		room -= e.size
+	}
+	return len(p.batch) > 0
+}
+
+// identify gives a slot a packet identifier, unless the window is full.
+func (l *lane) identify(s *slot) bool {
+	if l.outstanding >= l.window {
+		return false
+	}
+	id := l.lastID + 1
+	if id == 0 {
+		id = 1
+	}
+	at := &l.acks[int(id)&(len(l.acks)-1)]
+	if *at != 0 { // an older one that the peer has passed over
+		return false
+	}
+	*at, s.id, l.lastID = s.seq, id, id
+	l.outstanding++
+	return true
+}
+
+// write sends the batch.
+func (p *pump) write() error {
+	p.buf = p.buf[:0]
+	for i := range p.batch {
+		s := &p.batch[i]
+		start := len(p.buf)
+		p.buf = client.AppendPublish(p.buf, client.Head{Topic: p.opts.Topic, QoS: min(s.rec.QoS, 1), Dup: s.dup, ID: s.id}, s.rec.Append)
+		if len(p.buf)-start > p.conn.MaxPacket() {
+			p.buf = p.buf[:start]
+			p.forget(s)
+		}
+	}
+	if len(p.buf) > 0 {
+		if err := p.conn.Write(p.buf); err != nil {
+			return err
+		}
+	}
+	p.written()
+	if cap(p.buf) > 4*batchBytes {
+		p.buf = nil
+	}
+	return nil
+}
+
+// forget drops a message that the peer would disconnect for.
+func (p *pump) forget(s *slot) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if sent := p.find(s.seq); sent != nil {
+		if s.id != 0 {
+			p.acks[int(s.id)&(len(p.acks)-1)] = 0
+			p.outstanding--
+		}
+		p.finish(sent)
+		p.opts.Counters.drop(TooLarge)
+	}
+	s.seq = 0
+}
+
+// written books what needs no acknowledgement.
+func (p *pump) written() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	for i := range p.batch {
+		if s := p.batch[i]; s.id == 0 && s.seq != 0 {
+			if sent := p.find(s.seq); sent != nil {
+				p.finish(sent)
+				p.opts.Counters.Success.Add(1)
+			}
+		}
+	}
+}
+
+// find returns the slot, or nil if it is done.
+func (l *lane) find(seq uint64) *slot {
+	if l.sent.len() == 0 || seq < l.sent.at(0).seq || seq-l.sent.at(0).seq >= uint64(l.sent.len()) {
+		return nil
+	}
+	if s := l.sent.at(int(seq - l.sent.at(0).seq)); !s.done {
+		return s
+	}
+	return nil
+}

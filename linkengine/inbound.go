@@ -1,0 +1,127 @@
+package linkengine
+
+import (
+	"strings"
+	"sync"
+	"time"
+
+	"clink/broker"
+	"clink/linkengine/wire"
+	"clink/topic"
+)
+
+// Reasons for which a forwarded message is not delivered here.
+const (
+	badRecord    = "bad-record"    // it is none, or its topic cannot be published
+	linkDisabled = "link-disabled" // or there is none
+	notWanted    = "not-wanted"    // outside the link's topics
+	repeated     = "repeated"      // a QoS 2 message that came before
+	notDelivered = "not-delivered" // the broker refused it
+)
+
+// deliver publishes a message that a peer forwarded (section 9.5). Whatever is
+// wrong with it, it is acknowledged: the peer would only send it again.
+func (h handler) deliver(s *broker.Session, m *broker.Message) broker.Verdict {
+	l := (*h.links.Load())[s.Peer()]
+	if l == nil {
+		h.fault(s.Peer(), "a peer without a link forwards messages", "client", short(s.ClientID()))
+		return broker.AckNoMatch
+	}
+	if reason := l.accept(m.Payload); reason != "" {
+		l.counters.Note(reason)
+		return broker.AckNoMatch
+	}
+	l.received.Add(1)
+	return broker.Ack
+}
+
+// accept returns why a record is not delivered, or "".
+func (l *link) accept(payload []byte) string {
+	cfg := l.cfg.Load()
+	if !cfg.Enable {
+		return linkDisabled
+	}
+	record, err := wire.DecodeForward(payload, l.limits)
+	if err != nil {
+		l.fault(l.peer, "a peer forwards what is no message", "err", short(err.Error()))
+		return badRecord
+	}
+	switch {
+	case !within(cfg.Topics, record.Topic):
+		return notWanted
+	case record.QoS == 2 && l.recent.seen(record.ID):
+		return repeated
+	}
+	if err := l.injector.Inject(message(&record)); err != nil {
+		l.fault(l.peer, "a forwarded message cannot be delivered", "err", short(err.Error()))
+		return notDelivered
+	}
+	return ""
+}
+
+// within reports whether one of the filters matches the topic name. What lies
+// under $LINK/ is never forwarded, whatever the filters say.
+func within(filters []topic.Filter, name string) bool {
+	for _, f := range filters {
+		if f.Match(name) {
+			return !strings.HasPrefix(name, "$LINK/")
+		}
+	}
+	return false
+}
+
+// message is a record as a broker's message. A time of publishing in the future
+// is taken for now, lest a message live longer than its publisher said.
+func message(r *wire.Forward) *broker.Message {
+	p := &r.Properties
+	m := &broker.Message{
+		Topic: r.Topic, Payload: r.Payload, QoS: r.QoS, Retain: r.Retain,
+		ClientID: r.From, Username: r.Username, ProtoVersion: r.ProtoVersion, Peer: r.PeerHost,
+		Time:          time.UnixMilli(r.Timestamp),
+		PayloadFormat: p.PayloadFormat, HasPayloadFormat: p.HasPayloadFormat,
+		Expiry: p.MessageExpiry, HasExpiry: p.HasMessageExpiry,
+		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
+	}
+	if now := time.Now(); m.Time.After(now) {
+		m.Time = now
+	}
+	if len(p.User) > 0 {
+		m.User = make([]broker.UserProperty, len(p.User))
+		for i, u := range p.User {
+			m.User[i] = broker.UserProperty(u)
+		}
+	}
+	return m
+}
+
+// recent remembers the ids of the last QoS 2 messages, for a peer may forward
+// one twice, and its subscribers asked for exactly once (section 16, point 8).
+type recent struct {
+	mu   sync.Mutex
+	ids  map[[16]byte]struct{}
+	ring [][16]byte
+	next int
+}
+
+const remembered = 4096
+
+// seen reports whether the id came before, and remembers it.
+func (r *recent) seen(id [16]byte) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if _, ok := r.ids[id]; ok {
+		return true
+	}
+	if r.ids == nil {
+		r.ids = make(map[[16]byte]struct{})
+	}
+	if len(r.ring) < remembered {
+		r.ring = append(r.ring, id)
+	} else {
+		delete(r.ids, r.ring[r.next])
+		r.ring[r.next] = id
+		r.next = (r.next + 1) % remembered
+	}
+	r.ids[id] = struct{}{}
+	return false
+}

@@ -1,0 +1,264 @@
+package linkengine
+
+import (
+	"context"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"clink/broker"
+	"clink/linkengine/actor"
+	"clink/linkengine/client"
+	"clink/linkengine/forwarder"
+	"clink/linkengine/wire"
+	"clink/topology"
+)
+
+// finishGrace is for how long queues are still drained when the engine stops.
+const finishGrace = time.Second
+
+// A link is one link as it runs, for as long as it is in the engine. Its parts
+// come and go; counters, the gate and the peer's presence stay.
+type link struct {
+	*Engine
+	peer     string
+	cfg      atomic.Pointer[topology.Link]
+	gate     *gate
+	injector *broker.Injector
+	table    *actor.Table
+	counters forwarder.Counters
+	matched  atomic.Uint64
+	received atomic.Uint64
+	presence presence
+	recent   recent
+	rates    rates
+
+	announcer atomic.Pointer[actor.Actor]         // nil while there is none
+	fwd       atomic.Pointer[forwarder.Forwarder] // nil while there is none
+	swap      sync.Mutex                          // held while fwd is replaced
+
+	// Guarded by Engine.changing.
+	incarnation int64
+	stopActor   func(withdraw bool)
+	stopForward func(grace time.Duration)
+}
+
+func newLink(e *Engine, cfg topology.Link) *link {
+	l := &link{
+		Engine: e, peer: cfg.Name, gate: newGate(),
+		injector: e.opts.Node.Injector("link:" + cfg.Name),
+		table:    actor.NewTable(e.opts.Node.Routes()),
+	}
+	l.cfg.Store(&cfg)
+	l.presence.become(topology.InboundAbsent, "")
+	return l
+}
+
+// start brings the link to life, if it is enabled and the engine runs.
+func (l *link) start() error {
+	cfg := *l.cfg.Load()
+	if !cfg.Enable || !l.running || l.stopActor != nil {
+		return nil
+	}
+	incarnation, err := l.incarnations.next(time.Now())
+	if err != nil {
+		return err
+	}
+	l.incarnation = incarnation
+	l.gate.reset()
+	l.presence.become(topology.InboundAbsent, "")
+	l.table.Follow(cfg.Topics)
+	l.startForwarder(cfg)
+	l.startActor(cfg)
+	return nil
+}
+
+// stop ends everything, and asks the peer to forget our routes unless ctx has
+// ended.
+func (l *link) stop(ctx context.Context, grace time.Duration) {
+	if l.stopActor == nil {
+		return
+	}
+	var stopping sync.WaitGroup
+	stopping.Go(func() { l.stopActor(ctx.Err() == nil) })
+	l.swap.Lock()
+	old := l.fwd.Swap(nil)
+	l.swap.Unlock()
+	l.stopForward(grace)
+	old.Leave(nil)
+	stopping.Wait()
+	l.stopActor, l.stopForward = nil, nil
+	l.table.Stop()
+}
+
+// change makes the link what cfg says.
+func (l *link) change(ctx context.Context, cfg topology.Link) error {
+	old := *l.cfg.Load()
+	l.cfg.Store(&cfg)
+	if old.Equal(cfg) {
+		return nil
+	}
+	if l.stopActor == nil {
+		return l.start()
+	}
+	if !cfg.Enable {
+		l.stop(ctx, 0)
+		l.forget(l.peer)
+		return nil
+	}
+	moved := !sameRoad(old, cfg)
+	if moved || !samePool(old, cfg) {
+		l.replaceForwarder(cfg)
+	}
+	if moved {
+		l.stopActor(ctx.Err() == nil && old.Address != cfg.Address)
+	}
+	if !slices.Equal(old.Topics, cfg.Topics) {
+		l.table.Follow(cfg.Topics)
+	}
+	if moved {
+		l.startActor(cfg)
+	}
+	return nil
+}
+
+// sameRoad reports whether the connections of a serve b as well.
+func sameRoad(a, b topology.Link) bool {
+	a.Topics, a.Export, a.HasExport, a.Inbound, a.PasswordHash, a.Retained = b.Topics, b.Export, b.HasExport, b.Inbound, b.PasswordHash, b.Retained
+	a.PoolSize, a.RetryInterval, a.MaxInflight, a.ResourceOpts, a.Queue = b.PoolSize, b.RetryInterval, b.MaxInflight, b.ResourceOpts, b.Queue
+	return a.Equal(b)
+}
+
+func samePool(a, b topology.Link) bool {
+	return a.PoolSize == b.PoolSize && a.MaxInflight == b.MaxInflight &&
+		queueBytes(a) == queueBytes(b) && queueAge(a) == queueAge(b) && a.Queue.WhenFull == b.Queue.WhenFull
+}
+
+// queueBytes is the bound of one lane's queue. EMQX's max_buffer_bytes is for
+// each worker; clink's own max_bytes for the whole link.
+func queueBytes(cfg topology.Link) int64 {
+	if n := cfg.Queue.MaxBytes.Bytes; n > 0 {
+		return max(n/int64(max(cfg.PoolSize, 1)), 1)
+	}
+	if n := cfg.ResourceOpts.MaxBufferBytes.Bytes; n > 0 {
+		return n
+	}
+	return 256 << 20
+}
+
+func queueAge(cfg topology.Link) time.Duration {
+	age := cfg.Queue.MaxAge.Value
+	if age == 0 {
+		age = cfg.ResourceOpts.RequestTTL.Value
+	}
+	if age == topology.Infinity {
+		return 0
+	}
+	return age
+}
+
+func (l *link) startActor(cfg topology.Link) {
+	a := actor.New(actor.Options{
+		Cluster: l.opts.Cluster, Name: l.node, Peer: l.peer, Incarnation: l.incarnation, Table: l.table, Log: l.log,
+		Dial: func(ctx context.Context, received func(client.Message)) (*client.Conn, error) {
+			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received})
+		},
+		Lost:     func() { l.gate.lose(time.Now()) },
+		Answered: l.gate.answer,
+		Oversize: func(filter string) {
+			l.counters.Note("route-too-large")
+			l.fault(l.peer, "a route is too large for a packet of the peer", "filter", short(filter))
+		},
+	})
+	ctx, cancel := context.WithCancel(context.Background())
+	var withdraw atomic.Bool
+	ended := make(chan struct{})
+	l.announcer.Store(a)
+	go func() {
+		defer close(ended)
+		a.Run(ctx, withdraw.Load)
+	}()
+	l.stopActor = func(w bool) {
+		withdraw.Store(w)
+		cancel()
+		<-ended
+		l.announcer.CompareAndSwap(a, nil)
+	}
+}
+
+func (l *link) startForwarder(cfg topology.Link) {
+	f := l.newForwarder(cfg)
+	l.fwd.Store(f)
+	l.runForwarder(f)
+}
+
+func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
+	return forwarder.New(forwarder.Options{
+		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
+		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), WhenFull: cfg.Queue.WhenFull,
+		Peer: l, Counters: &l.counters,
+		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
+			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
+		},
+	})
+}
+
+func (l *link) runForwarder(f *forwarder.Forwarder) {
+	ctx, cancel := context.WithCancel(context.Background())
+	ended := make(chan struct{})
+	go func() {
+		defer close(ended)
+		f.Run(ctx)
+	}()
+	l.stopForward = func(grace time.Duration) {
+		f.Finish(grace)
+		cancel()
+		<-ended
+	}
+}
+
+// replaceForwarder keeps what is queued. Publishers to this peer wait for it.
+func (l *link) replaceForwarder(cfg topology.Link) {
+	l.swap.Lock()
+	defer l.swap.Unlock()
+	l.stopForward(0)
+	f := l.newForwarder(cfg)
+	l.fwd.Load().Leave(f)
+	l.fwd.Store(f)
+	l.runForwarder(f)
+}
+
+func (l *link) prefix(cfg topology.Link) string {
+	if cfg.ClientID != "" {
+		return cfg.ClientID
+	}
+	return l.opts.Cluster
+}
+
+// forward takes a message for the peer.
+func (l *link) forward(m *wire.Forward, key uint64) {
+	l.matched.Add(1)
+	for {
+		f := l.fwd.Load()
+		if f == nil || f.Forward(m, key) {
+			return
+		}
+		l.swap.Lock() // it is being replaced
+		l.swap.Unlock()
+	}
+}
+
+// Lost, Ready and Wants are for the forwarder.
+func (l *link) Lost() {
+	l.gate.lose(time.Now())
+	if a := l.announcer.Load(); a != nil {
+		a.Prove()
+	}
+}
+
+func (l *link) Ready() (bool, <-chan struct{}) { return l.gate.ready() }
+
+func (l *link) Wants(topic string) bool {
+	return slices.Contains(l.ext.Match(topic, nil), l.peer)
+}

@@ -1,0 +1,59 @@
+package linkengine
+
+import (
+	"hash/maphash"
+
+	"clink/broker"
+	"clink/linkengine/wire"
+)
+
+// notExported is the reason for which a message that a peer has a route for is
+// not sent to it.
+const notExported = "not-exported"
+
+// Published forwards a message to the clusters that want it, one copy each
+// (section 8). Messages that came over a link never get here.
+func (h handler) Published(m *broker.Message) {
+	var room [16]string
+	peers := h.ext.Match(m.Topic, room[:0])
+	if len(peers) == 0 {
+		return
+	}
+	links, exports := *h.links.Load(), *h.exports.Load()
+	var r *wire.Forward
+	for _, peer := range peers {
+		l := links[peer]
+		switch {
+		case l == nil || !l.cfg.Load().Enable || l.fwd.Load() == nil:
+			continue
+		case !within(exports[peer], m.Topic):
+			l.counters.Note(notExported)
+			continue
+		case r == nil:
+			r = record(m)
+			r.ID = h.ids.Next()
+		}
+		l.forward(r, maphash.String(h.seed, m.ClientID))
+	}
+}
+
+// record is a broker's message as it crosses a link.
+func record(m *broker.Message) *wire.Forward {
+	r := &wire.Forward{
+		QoS: m.QoS, From: m.ClientID, Retain: m.Retain,
+		Username: m.Username, PeerHost: m.Peer, ProtoVersion: m.ProtoVersion,
+		Topic: m.Topic, Payload: m.Payload, Timestamp: m.Time.UnixMilli(),
+		Properties: wire.Properties{
+			PayloadFormat: m.PayloadFormat, HasPayloadFormat: m.HasPayloadFormat,
+			MessageExpiry: m.Expiry, HasMessageExpiry: m.HasExpiry,
+			ContentType: m.ContentType, ResponseTopic: m.ResponseTopic, CorrelationData: m.CorrelationData,
+		},
+	}
+	if len(m.User) > 0 {
+		r.Properties.User = make([]wire.UserProperty, len(m.User))
+		for i, u := range m.User {
+			r.Properties.User[i] = wire.UserProperty(u)
+		}
+	}
+	return r
+}

@@ -1,0 +1,147 @@
+package linkengine
+
+import (
+	"maps"
+	"slices"
+	"sync"
+	"time"
+
+	"clink/topology"
+)
+
+// absentAfter is how long after our handshake was accepted a peer that has not
+// come is reported.
+const absentAfter = 20 * time.Second
+
+// Status returns what is observed of each link, in order of name.
+func (e *Engine) Status() []topology.LinkStatus {
+	links := *e.links.Load()
+	out := make([]topology.LinkStatus, 0, len(links))
+	for _, name := range slices.Sorted(maps.Keys(links)) {
+		out = append(out, links[name].status(time.Now()))
+	}
+	return out
+}
+
+func (l *link) status(now time.Time) topology.LinkStatus {
+	s := topology.LinkStatus{
+		Peer: l.peer, Enable: l.cfg.Load().Enable, Node: l.node,
+		State:       topology.Disconnected,
+		Replication: topology.Replication{State: topology.ReplicationDown, Reason: "disabled", Since: l.presence.since()},
+		Metrics:     l.metrics(),
+	}
+	if a := l.announcer.Load(); a != nil {
+		s.Replication = a.Status()
+		s.Replication.OwnRoutes = l.table.Len()
+	} else if s.Enable {
+		s.Replication.Reason = "not started"
+	}
+	s.Replication.PeerRoutes = l.ext.Stats(l.peer).Routes
+	if f := l.fwd.Load(); f != nil {
+		connected, failed, lanes, _ := f.State()
+		switch {
+		case connected == lanes:
+			s.State = topology.Connected
+		case failed == 0:
+			s.State = topology.Connecting
+		}
+	}
+	s.Inbound = l.presence.get()
+	if r := s.Replication; s.Inbound.State == topology.InboundAbsent && r.State == topology.ReplicationOnline && now.Sub(r.Since) > absentAfter {
+		s.Inbound.Reason = "the peer answers, but it has not connected to this cluster"
+		s.Inbound.Since = r.Since
+	}
+	return s
+}
+
+func (l *link) metrics() topology.LinkMetrics {
+	m := topology.LinkMetrics{
+		Matched: l.matched.Load(), Success: l.counters.Success.Load(), Failed: l.counters.Failed.Load(),
+		Dropped: l.counters.Dropped.Load(), Retried: l.counters.Retried.Load(),
+		Received: l.received.Load(), Reconnects: l.counters.Reconnects.Load(), DroppedBy: l.counters.Reasons(),
+	}
+	if f := l.fwd.Load(); f != nil {
+		g := f.Gauges()
+		m.Queuing, m.QueueBytes, m.Inflight = g.Queuing, g.QueueBytes, g.Inflight
+	}
+	m.Rate, m.RateLast5m, m.RateMax = l.rates.get()
+	return m
+}
+
+// presence is the peer's half of a link as seen here.
+type presence struct {
+	mu sync.Mutex
+	topology.Presence
+}
+
+func (p *presence) become(state, reason string) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.State != state || p.Reason != reason {
+		p.Presence = topology.Presence{State: state, Reason: reason, Since: time.Now()}
+	}
+}
+
+// refused notes a wrong credential, unless the peer is here all the same.
+func (p *presence) refused(reason string) {
+	if p.get().State != topology.InboundOnline {
+		p.become(topology.InboundNoCredential, reason)
+	}
+}
+
+func (p *presence) get() topology.Presence {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.Presence
+}
+
+func (p *presence) since() time.Time { return p.get().Since }
+
+// rates are how many messages a second were forwarded: lately, in the last five
+// minutes, and at most.
+type rates struct {
+	mu          sync.Mutex
+	at          time.Time
+	count       uint64
+	last        [rateSamples]float64
+	n           int // samples taken
+	latest, max float64
+}
+
+const (
+	rateEvery   = 5 * time.Second
+	rateSamples = 60
+)
+
+// sample is called with the counter from time to time.
+func (r *rates) sample(now time.Time, count uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if r.at.IsZero() {
+		r.at, r.count = now, count
+		return
+	}
+	passed := now.Sub(r.at)
+	if passed < rateEvery {
+		return
+	}
+	r.latest = float64(count-r.count) / passed.Seconds()
+	r.max = max(r.max, r.latest)
+	r.last[r.n%rateSamples] = r.latest
+	r.n++
+	r.at, r.count = now, count
+}
+
+func (r *rates) get() (latest, last5m, max float64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	n := min(r.n, rateSamples)
+	if n == 0 {
+		return 0, 0, 0
+	}
+	sum := 0.0
+	for _, v := range r.last[:n] {
+		sum += v
+	}
+	return r.latest, sum / float64(n), r.max
+}
