@@ -49,16 +49,16 @@ var places = map[string]place{
 
 	"topology": {2, both},
 
-	"schema":          {3, wanted},
-	"flow":            {3, wanted},
-	"diagram":         {3, wanted},
-	"broker":          {3, actual},
-	"linkengine/wire": {3, actual},
+	"schema":            {3, wanted},
+	"flow":              {3, wanted},
+	"diagram":           {3, wanted},
+	"broker":            {3, actual},
+	"linkengine/client": {3, actual},
+	"linkengine/wire":   {3, actual},
 
 	"compiler":             {4, wanted},
 	"linkengine":           {4, actual},
 	"linkengine/actor":     {4, actual},
-	"linkengine/client":    {4, actual},
 	"linkengine/extrouter": {4, actual},
 	"linkengine/forwarder": {4, actual},
 	"linkengine/spool":     {4, actual},
