@@ -135,7 +135,6 @@ type claim struct {
 type refusal struct {
 	code   packets.Code
 	reason string
-	peer   string // of the grant whose client ids it used
 }
 
 func (r *refusal) Error() string { return r.reason }
@@ -148,13 +147,13 @@ func (a *access) admit(c *claim, v *vault) (*right, *refusal) {
 			if !g.needsPassword() {
 				code = packets.ErrNotAuthorized
 			}
-			return nil, &refusal{code, why, g.Peer}
+			return nil, &refusal{code, why}
 		}
 		return &right{grant: g}, nil
 	}
 	if !c.hasUser {
 		if !a.anonymous {
-			return nil, &refusal{packets.ErrNotAuthorized, "anonymous clients are not let in", ""}
+			return nil, &refusal{packets.ErrNotAuthorized, "anonymous clients are not let in"}
 		}
 		return a.ordinary(c), nil
 	}
@@ -163,7 +162,7 @@ func (a *access) admit(c *claim, v *vault) (*right, *refusal) {
 		return a.ordinary(c), nil
 	}
 	if !c.proves(cred, v) {
-		return nil, &refusal{packets.ErrBadUsernameOrPassword, "bad user name or password", ""}
+		return nil, &refusal{packets.ErrBadUsernameOrPassword, "bad user name or password"}
 	}
 	return a.ordinary(c), nil
 }

@@ -122,10 +122,14 @@ type right struct {
 
 // publish reports whether a message may be published. It does not allocate.
 func (r *right) publish(name string, qos byte, retain bool) bool {
+	const sys = "$SYS"
+	if len(name) >= len(sys) && strings.EqualFold(name[:len(sys)], sys) {
+		return false // the engine drops it without an acknowledgement
+	}
 	if r.grant != nil {
 		return matches(r.grant.publish, name)
 	}
-	if underLink(name) || strings.HasPrefix(name, "$SYS") {
+	if underLink(name) {
 		return false
 	}
 	if r.open {

@@ -33,10 +33,11 @@ type client struct {
 	will     *will
 	revoked  atomic.Bool // it is being disconnected because it may no longer be here
 
-	ended chan struct{} // closed when nothing of the connection is left
-	ready chan struct{} // closed when stored messages have been sent again
-	again []packets.Packet
-	took  *idle // the session it continues
+	ended chan struct{}    // closed when nothing of the connection is left
+	ready chan struct{}    // closed when stored messages have been sent again
+	again []packets.Packet // to be sent again; the connecting goroutine's, then sendAgain's
+	sent  map[uint16]int64 // what was sent again: Created by packet identifier
+	took  *idle            // the session it continues
 
 	holdsID     bool // the id lock; the connecting goroutine's
 	established bool // the connecting goroutine's

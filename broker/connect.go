@@ -86,7 +86,7 @@ func addrPort(a net.Addr) netip.AddrPort {
 
 func (n *Node) letIn(c *client, pk *packets.Packet) *refusal {
 	if pk.Properties.AuthenticationMethod != "" {
-		return &refusal{packets.ErrBadAuthenticationMethod, "enhanced authentication is not offered", ""}
+		return &refusal{packets.ErrBadAuthenticationMethod, "enhanced authentication is not offered"}
 	}
 	a := n.access.Load()
 	r, no := a.admit(&c.claim, n.vault)
@@ -150,9 +150,9 @@ func (n *Node) refuse(c *client, r *refusal) {
 	}
 	_ = n.server.SendConnack(c.cl, code, false, nil)
 	n.log.Info("connect refused", "clientid", c.id, "username", c.username, "remote", c.peer.String(),
-		"listener", c.listener, "reason", r.reason, "peer", r.peer)
-	if r.peer != "" && n.handler != nil {
-		n.handler.Refused(r.peer, r.reason)
+		"listener", c.listener, "reason", r.reason)
+	if g := n.access.Load().grantOf(c.id); g != nil && n.handler != nil {
+		n.handler.Refused(g.Peer, r.reason)
 	}
 }
 

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 
 	"clink/internal/secret"
 
@@ -90,7 +91,11 @@ func (v *vault) check(c *credential, password []byte) (digest, bool) {
 	if good := c.good.Load(); good != nil && subtle.ConstantTimeCompare(d[:], good[:]) == 1 {
 		return d, true
 	}
-	v.slots <- struct{}{}
+	select {
+	case v.slots <- struct{}{}:
+	case <-time.After(takeOverTimeout): // somebody is guessing: better refuse than pile up
+		return d, false
+	}
 	defer func() { <-v.slots }()
 	if bcrypt.CompareHashAndPassword(c.hash, password) != nil {
 		return d, false

@@ -90,6 +90,9 @@ func (c *client) encodePublish(pk *packets.Packet) bool {
 		}
 		c.awaitReady()
 	}
+	if mark == 0 && pk.FixedHeader.Qos > 0 && c.sent != nil && c.sent[pk.PacketID] == pk.Created {
+		return false // came while the session was being continued: queued and stored
+	}
 	if pk.Expiry > 0 && pk.Expiry < time.Now().Unix() {
 		c.forget(pk)
 		c.node.drops.expired.Add(1)
@@ -162,7 +165,9 @@ func tooLarge(pk packets.Packet) bool {
 func (c *client) sendAgain() {
 	defer close(c.ready)
 	slices.SortStableFunc(c.again, func(a, b packets.Packet) int { return cmp.Compare(a.Created, b.Created) })
+	c.sent = make(map[uint16]int64, len(c.again))
 	for _, pk := range c.again {
+		c.sent[pk.PacketID] = pk.Created
 		if c.conn.isClosed() {
 			break
 		}

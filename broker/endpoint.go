@@ -4,6 +4,8 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"io"
+	"log"
 	"maps"
 	"net"
 	"net/http"
@@ -211,6 +213,18 @@ func (e *endpoint) track(k *conn) bool {
 	return true
 }
 
+// enter counts a goroutine that net/http started among those that the end of
+// Run waits for. While the endpoint is open, its own goroutine is one of them.
+func (e *endpoint) enter() bool {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	if e.ctx.Err() != nil {
+		return false
+	}
+	e.n.wg.Add(1)
+	return true
+}
+
 func (e *endpoint) untrack(k *conn) {
 	e.mu.Lock()
 	delete(e.conns, k)
@@ -258,7 +272,7 @@ func (e *endpoint) serveWeb(ln net.Listener) {
 		Handler:           http.HandlerFunc(e.upgrade),
 		ReadHeaderTimeout: e.n.opts.ConnectTimeout,
 		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          nil,
+		ErrorLog:          log.New(io.Discard, "", 0),
 	}
 	defer s.Close()
 	s.Serve(ln)

@@ -81,9 +81,10 @@ func (s *Session) Reply(name string, payload, correlation []byte) error {
 }
 
 // Disconnect ends the session's connection with a reason code (MQTT 5.0
-// §3.14.2.1). It does not wait for the end.
+// §3.14.2.1). It does not wait for the end. It may be called from within
+// [Handler.Control].
 func (s *Session) Disconnect(reason byte) {
-	go s.c.node.disconnect(s.c, packets.Code{Code: reason, Reason: "disconnected by the node"})
+	s.c.node.disconnect(s.c, packets.Code{Code: reason, Reason: "disconnected by the node"})
 }
 
 // subscribed returns the highest QoS with which c subscribed to a name.

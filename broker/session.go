@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -24,7 +25,7 @@ type idle struct {
 func (n *Node) takeOver(c *client, clean bool) *refusal {
 	deadline := time.NewTimer(takeOverTimeout)
 	defer deadline.Stop()
-	busy := &refusal{packets.ErrServerBusy, "the client id is still in use", ""}
+	busy := &refusal{packets.ErrServerBusy, "the client id is still in use"}
 	if !n.ids.lock(c.id, deadline.C) {
 		return busy
 	}
@@ -46,7 +47,7 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 		n.mu.Unlock()
 		n.ids.unlock(c.id)
 		c.holdsID = false
-		return &refusal{packets.ErrServerShuttingDown, "the node is stopping", ""}
+		return &refusal{packets.ErrServerShuttingDown, "the node is stopping"}
 	}
 	s := n.idle[c.id]
 	delete(n.idle, c.id)
@@ -92,7 +93,9 @@ func (n *Node) dropSubscriptions(c *client, r *right) int {
 			continue
 		}
 		c.cl.State.Subscriptions.Delete(filter)
-		n.server.Topics.Unsubscribe(filter, c.id)
+		if n.server.Topics.Unsubscribe(filter, c.id) {
+			atomic.AddInt64(&n.server.Info.Subscriptions, -1)
+		}
 		n.routes.remove(c.id, route)
 		dropped++
 	}

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"sync/atomic"
 	"time"
 
 	"github.com/gorilla/websocket"
@@ -12,6 +13,11 @@ import (
 
 // upgrade turns a request into an MQTT connection (MQTT 5.0 §6).
 func (e *endpoint) upgrade(w http.ResponseWriter, r *http.Request) {
+	if !e.enter() {
+		http.Error(w, "closing", http.StatusServiceUnavailable)
+		return
+	}
+	defer e.n.wg.Done()
 	u := websocket.Upgrader{
 		Subprotocols:     []string{"mqtt", "mqttv3.1"},
 		HandshakeTimeout: e.n.opts.ConnectTimeout,
@@ -35,6 +41,8 @@ type webConn struct {
 	net.Conn
 	ws *websocket.Conn
 	r  io.Reader
+
+	deadline atomic.Int64 // of writes, in Unix nanoseconds
 }
 
 func (c *webConn) Read(p []byte) (int, error) {
@@ -60,13 +68,21 @@ func (c *webConn) Read(p []byte) (int, error) {
 }
 
 func (c *webConn) Write(p []byte) (int, error) {
+	if d := c.deadline.Load(); d != 0 {
+		c.ws.SetWriteDeadline(time.Unix(0, d))
+	}
 	if err := c.ws.WriteMessage(websocket.BinaryMessage, p); err != nil {
 		return 0, err
 	}
 	return len(p), nil
 }
 
-func (c *webConn) SetWriteDeadline(t time.Time) error { return c.ws.SetWriteDeadline(t) }
+// SetWriteDeadline is for the write that is blocked, if one is, and those to
+// come, before each of which the library sets its own.
+func (c *webConn) SetWriteDeadline(t time.Time) error {
+	c.deadline.Store(t.UnixNano())
+	return c.Conn.SetWriteDeadline(t)
+}
 
 // CloseWrite says goodbye in the WebSocket's own way.
 func (c *webConn) CloseWrite() error {

@@ -38,10 +38,10 @@ func takeWill(cl *mqtt.Client, pk *packets.Packet) {
 // check says why a client with a will is not let in.
 func (w *will) check(r *right) *refusal {
 	if err := w.m.validate(); err != nil {
-		return &refusal{packets.ErrTopicNameInvalid, "will: " + err.Error(), ""}
+		return &refusal{packets.ErrTopicNameInvalid, "will: " + err.Error()}
 	}
 	if !r.publish(w.m.Topic, w.m.QoS, w.m.Retain) {
-		return &refusal{packets.ErrNotAuthorized, "will: topic is not allowed", ""}
+		return &refusal{packets.ErrNotAuthorized, "will: topic is not allowed"}
 	}
 	return nil
 }
