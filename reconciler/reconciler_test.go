@@ -1,0 +1,554 @@
+package reconciler_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"maps"
+	"slices"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"clink/diagnostic"
+	"clink/reconciler"
+	"clink/topology"
+
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+func must(t testing.TB, err error) {
+	t.Helper()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// A site is a target in memory. It fails where it is told to.
+type site struct {
+	mu         sync.Mutex
+	links      map[string]topology.Link
+	configured *topology.Site
+	did        []string         // "create b", in order; failed tries in brackets
+	fails      map[string]error // by peer, or "configure", or "links"
+	hangs      map[string]bool  // until the context ends, by the same
+}
+
+func newSite() *site {
+	return &site{links: map[string]topology.Link{}, fails: map[string]error{}, hangs: map[string]bool{}}
+}
+
+func (s *site) try(ctx context.Context, what string) error {
+	s.mu.Lock()
+	hangs, err := s.hangs[what], s.fails[what]
+	s.mu.Unlock()
+	if hangs {
+		<-ctx.Done()
+		return ctx.Err()
+	}
+	return err
+}
+
+func (s *site) Links(ctx context.Context) ([]topology.Link, error) {
+	err := s.try(ctx, "links")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return slices.Collect(maps.Values(s.links)), err
+}
+
+func (s *site) Configure(ctx context.Context, to *topology.Site) error {
+	err := s.try(ctx, "configure")
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.configured = to
+	return err
+}
+
+func (s *site) Apply(ctx context.Context, c topology.Change) error {
+	err := s.try(ctx, c.Peer)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if err != nil {
+		s.did = append(s.did, fmt.Sprintf("(%s %s)", c.Op, c.Peer))
+		return err
+	}
+	s.did = append(s.did, c.Op+" "+c.Peer)
+	if c.Op == topology.Delete {
+		delete(s.links, c.Peer)
+	} else {
+		s.links[c.Peer] = c.Link
+	}
+	return nil
+}
+
+func (s *site) Status(context.Context) ([]topology.LinkStatus, error) { return nil, nil }
+
+func (s *site) set(what string, err error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.fails[what] = err
+}
+
+// done returns what was done since it was last asked.
+func (s *site) done() string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	text := strings.Join(s.did, ", ")
+	s.did = nil
+	return text
+}
+
+// A bench is a running reconciler whose wanted state the test sets.
+type bench struct {
+	*reconciler.Reconciler
+	t     *testing.T
+	sites map[string]*site
+	log   *bytes.Buffer
+
+	mu     sync.Mutex
+	want   reconciler.Desired
+	err    error
+	loads  int
+	during func() // called in each load
+}
+
+// start runs a reconciler for the named sites; nothing is wanted yet, and the
+// first load fails. To be called in a synctest bubble.
+func start(t *testing.T, names ...string) *bench {
+	return startWith(t, 0, names...)
+}
+
+func startWith(t *testing.T, resync time.Duration, names ...string) *bench {
+	b := &bench{t: t, sites: map[string]*site{}, log: &bytes.Buffer{}, err: errors.New("no source yet")}
+	targets := map[string]reconciler.Target{}
+	for _, name := range names {
+		b.sites[name] = newSite()
+		targets[name] = b.sites[name]
+	}
+	b.Reconciler = &reconciler.Reconciler{Load: b.load, Targets: targets, Resync: resync, Log: slog.New(slog.NewTextHandler(b.log, nil))}
+	ctx, cancel := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- b.Run(ctx) }()
+	t.Cleanup(func() {
+		cancel()
+		if err := <-done; err != nil {
+			t.Errorf("Run = %v", err)
+		}
+	})
+	synctest.Wait()
+	return b
+}
+
+func (b *bench) load(context.Context) (reconciler.Desired, error) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.loads++
+	if b.during != nil {
+		b.during()
+	}
+	return b.want, b.err
+}
+
+// wants sets what is wanted ("a>b c" is: site a with links to b and c; "b=2"
+// is a link that differs), without waking.
+func (b *bench) wants(revision string, sites ...string) {
+	top := &topology.Topology{Sites: map[string]*topology.Site{}}
+	for _, text := range sites {
+		name, peers, _ := strings.Cut(text, ">")
+		s := &topology.Site{Name: name}
+		for _, p := range strings.Fields(peers) {
+			peer, server, _ := strings.Cut(p, "=")
+			s.Links = append(s.Links, topology.Link{Name: peer, Server: server})
+		}
+		top.Sites[name] = s
+	}
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.want, b.err = reconciler.Desired{Topology: top, Revision: revision, Commit: "c-" + revision}, nil
+}
+
+func (b *bench) hold(held ...topology.Held) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	b.want.Held = held
+}
+
+// goes sets what is wanted, wakes and lets everything settle.
+func (b *bench) goes(revision string, sites ...string) {
+	b.wants(revision, sites...)
+	b.Wake()
+	synctest.Wait()
+}
+
+func (b *bench) did(site, want string) {
+	b.t.Helper()
+	if got := b.sites[site].done(); got != want {
+		b.t.Errorf("site %s: did %q, want %q", site, got, want)
+	}
+}
+
+func wait(d time.Duration) {
+	<-time.After(d)
+	synctest.Wait()
+}
+
+func TestLeastChange(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a", "b")
+		b.goes("r1", "a>b c", "b>a", "c>a")
+		b.did("a", "create b, create c")
+		b.did("b", "create a")
+		if got := b.sites["a"].configured; got == nil || got.Name != "a" {
+			t.Errorf("site a is configured as %+v", got)
+		}
+		b.goes("r2", "a>b c=2", "b>a", "c>a")
+		b.did("a", "update c")
+		b.did("b", "")
+		b.goes("r3", "a>d e", "b>a")
+		b.did("a", "delete b, delete c, create d, create e")
+		s := b.State()
+		if s.Revision != "r3" || s.Commit != "c-r3" || s.Sites["a"].Revision != "r3" || s.Sites["b"].Revision != "r3" {
+			t.Errorf("State = %+v", s)
+		}
+		if want := map[string]uint64{"create": 5, "update": 1, "delete": 2}; !maps.Equal(s.Changes, want) {
+			t.Errorf("Changes = %v, want %v", s.Changes, want)
+		}
+		var got []string
+		for _, p := range s.History {
+			got = append(got, fmt.Sprintf("%s %d %s", p.Revision, p.Changes, p.Error))
+		}
+		if want := []string{"r3 4 ", "r2 1 ", "r1 3 ", " 0 no source yet"}; !slices.Equal(got, want) {
+			t.Errorf("History = %q, want %q", got, want)
+		}
+	})
+}
+
+func TestResyncMendsDrift(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a")
+		b.goes("r1", "a>b")
+		b.did("a", "create b")
+		a := b.sites["a"]
+		a.mu.Lock()
+		delete(a.links, "b")
+		a.links["x"] = topology.Link{Name: "x"}
+		a.mu.Unlock()
+		wait(29 * time.Second)
+		b.did("a", "")
+		wait(time.Second)
+		b.did("a", "delete x, create b")
+		if n := len(b.State().History); n != 2 {
+			t.Errorf("a look again makes an entry in the history, which has %d", n)
+		}
+	})
+}
+
+func TestFailureHoldsUpNothingElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a", "b", "c")
+		began := time.Now()
+		b.sites["a"].set("c", errors.New("refused"))
+		b.sites["b"].set("configure", errors.New("port taken"))
+		b.sites["c"].set("links", errors.New("unreachable"))
+		b.goes("r1", "a>b c d", "b>a", "c>a")
+		b.did("a", "create b, (create c), create d")
+		b.did("b", "create a")
+		b.did("c", "")
+		s := b.State()
+		for site, want := range map[string]reconciler.Failure{
+			"a": {Peer: "c", Op: "create", Error: "refused", Since: began, Tries: 1, Next: began.Add(time.Second)},
+			"b": {Op: "configure", Error: "port taken", Since: began, Tries: 1, Next: began.Add(time.Second)},
+			"c": {Op: "links", Error: "unreachable", Since: began, Tries: 1, Next: began.Add(time.Second)},
+		} {
+			if got := s.Sites[site]; len(got.Failures) != 1 || got.Failures[0] != want || got.Revision != "r1" {
+				t.Errorf("site %s: %+v, want %+v", site, got, want)
+			}
+		}
+		if got, want := s.History[0].Error, "a: create c: refused\nb: configure : port taken\nc: links : unreachable"; got != want {
+			t.Errorf("the history says %q, want %q", got, want)
+		}
+		// After 1, 2 and 4 seconds it is tried again, without a load.
+		loads := b.loads
+		for _, gap := range []time.Duration{time.Second, 2 * time.Second, 4 * time.Second} {
+			wait(gap - 1)
+			b.did("a", "")
+			wait(1)
+			b.did("a", "(create c)")
+		}
+		if b.loads != loads {
+			t.Errorf("%d loads to try again", b.loads-loads)
+		}
+		if f := b.State().Sites["a"].Failures[0]; f.Tries != 4 || f.Since != began {
+			t.Errorf("after four tries: %+v", f)
+		}
+		b.sites["a"].set("c", nil)
+		b.sites["b"].set("configure", nil)
+		b.sites["c"].set("links", nil)
+		wait(8 * time.Second)
+		b.did("a", "create c")
+		b.did("c", "create a")
+		for name, got := range b.State().Sites {
+			if len(got.Failures) != 0 {
+				t.Errorf("site %s: %+v", name, got.Failures)
+			}
+		}
+		if p := b.State().History[0]; p.Error != "" || p.Changes != 5 {
+			t.Errorf("the history ends with %+v", p)
+		}
+		if n := strings.Count(b.log.String(), "refused"); n != 1 {
+			t.Errorf("the same error is logged %d times:\n%s", n, b.log)
+		}
+	})
+}
+
+func TestBackoffEndsAtThirtySeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startWith(t, time.Hour, "a")
+		b.sites["a"].set("b", errors.New("refused"))
+		b.goes("r1", "a>b")
+		wait(10 * time.Minute)
+		// At 0, 1, 3, 7, 15 and 31 s, and then each 30 s: 18 more until 571 s.
+		if tries := strings.Count(b.sites["a"].done(), "(create b)"); tries != 24 {
+			t.Errorf("%d tries in ten minutes, want 24", tries)
+		}
+	})
+}
+
+func TestHangingSiteHoldsUpNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a", "b")
+		b.sites["a"].hangs["x"] = true
+		b.goes("r1", "a>x y", "b>a")
+		b.did("b", "create a")
+		b.goes("r2", "a>x y", "b>a c")
+		b.did("b", "create c")
+		if err := b.Wait(t.Context(), "r2", "b"); err != nil {
+			t.Error(err)
+		}
+		if s := b.State(); s.Sites["a"].Revision != "" || s.Duration != 0 {
+			t.Errorf("while a hangs: %+v", s)
+		}
+		wait(30 * time.Second) // the turn is given up
+		b.did("a", "(create x)")
+		f := b.State().Sites["a"].Failures
+		if len(f) != 2 || f[0].Peer != "x" || f[1].Peer != "y" || !strings.Contains(f[1].Error, "not come to") {
+			t.Errorf("failures %+v", f)
+		}
+	})
+}
+
+func TestLoadFailureKeepsWhatRuns(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a")
+		if s := b.State(); s.LoadError != "no source yet" || s.FailingSince.IsZero() || s.Revision != "" {
+			t.Errorf("State = %+v", s)
+		}
+		b.goes("r1", "a>b")
+		b.did("a", "create b")
+		since := time.Now()
+		b.mu.Lock()
+		b.err = errors.New("unreadable")
+		b.mu.Unlock()
+		b.Wake()
+		synctest.Wait()
+		wait(time.Minute)
+		s := b.State()
+		if s.LoadError != "unreadable" || !s.FailingSince.Equal(since) || s.Revision != "r1" || len(s.History) != 3 {
+			t.Errorf("State = %+v", s)
+		}
+		b.did("a", "")
+		if n := strings.Count(b.log.String(), "err=unreadable"); n != 1 {
+			t.Errorf("logged %d times", n)
+		}
+		b.wants("r2", "a>c")
+		wait(30 * time.Second) // it is tried again by itself
+		b.did("a", "delete b, create c")
+		if s := b.State(); s.LoadError != "" || !s.FailingSince.IsZero() {
+			t.Errorf("State = %+v", s)
+		}
+		b.mu.Lock()
+		b.want = reconciler.Desired{Revision: "r3"}
+		b.mu.Unlock()
+		b.Wake()
+		synctest.Wait()
+		if s := b.State(); s.LoadError == "" || s.Revision != "r2" {
+			t.Errorf("without a topology: %+v", s)
+		}
+	})
+}
+
+func TestSiteThatIsGone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a", "b")
+		b.goes("r1", "a>b", "b>a")
+		b.did("b", "create a")
+		b.goes("r2", "a>b")
+		b.did("b", "delete a")
+		if got := b.sites["b"].configured; got.Name != "b" || got.Listeners != nil || got.Grants != nil {
+			t.Errorf("a site that is gone is configured as %+v", got)
+		}
+	})
+}
+
+func TestHeldWithoutLastGoodIsLeftAlone(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a", "b")
+		for _, s := range b.sites {
+			s.links["x"] = topology.Link{Name: "x"}
+			s.links["y"] = topology.Link{Name: "y"}
+		}
+		b.wants("r1", "b>z")
+		b.hold(topology.Held{Site: "a", Rule: "schema", Why: "it does not parse"}, topology.Held{Site: "b", Peer: "y", Rule: "self-link", Why: "so"})
+		b.Wake()
+		synctest.Wait()
+		b.did("a", "")
+		b.did("b", "delete x, create z")
+		if b.sites["a"].configured != nil {
+			t.Error("a site that is held back is configured")
+		}
+		s := b.State()
+		if len(s.Held) != 2 || !s.Sites["a"].Held || s.Sites["b"].Held || s.History[0].Revision != "r1" {
+			t.Errorf("State = %+v", s)
+		}
+		must(t, b.Wait(t.Context(), "r1"))
+		wait(2 * time.Minute)
+		b.wants("r2", "a>x", "b>z")
+		b.Wake()
+		synctest.Wait()
+		b.did("a", "delete y")
+		b.did("b", "delete y")
+		for part, want := range map[string]int{`msg="held back at the last good state" site=a`: 1, `msg="held back at the last good state" site=b peer=y rule=self-link why=so`: 1, `msg="no longer held back"`: 2} {
+			if n := strings.Count(b.log.String(), part); n != want {
+				t.Errorf("%d times %q in\n%s", n, part, b.log)
+			}
+		}
+	})
+}
+
+func TestWakesAreJoined(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a")
+		b.wants("r1", "a>b")
+		release := make(chan struct{})
+		b.mu.Lock()
+		before := b.loads
+		b.during = func() { <-release }
+		b.mu.Unlock()
+		b.Wake()
+		synctest.Wait() // the load is under way
+		for range 100 {
+			b.Wake()
+		}
+		close(release)
+		synctest.Wait()
+		b.mu.Lock()
+		defer b.mu.Unlock()
+		if got := b.loads - before; got != 2 {
+			t.Errorf("%d loads for a wake and a hundred during its load, want 2", got)
+		}
+	})
+}
+
+func TestWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a", "b")
+		waits := func(revision string, sites ...string) chan error {
+			c := make(chan error, 1)
+			go func() { c <- b.Wait(t.Context(), revision, sites...) }()
+			synctest.Wait()
+			return c
+		}
+		pending := func(c chan error) {
+			t.Helper()
+			synctest.Wait()
+			select {
+			case err := <-c:
+				t.Errorf("Wait came back with %v", err)
+			default:
+			}
+		}
+		b.sites["b"].hangs["a"] = true
+		first, onlyA := waits("r1"), waits("r1", "a")
+		pending(first)
+		b.goes("r1", "a>b", "b>a")
+		must(t, <-onlyA)
+		pending(first)
+		b.sites["b"].mu.Lock()
+		delete(b.sites["b"].hangs, "a") // for the next try
+		b.sites["b"].mu.Unlock()
+		wait(30 * time.Second)
+		must(t, <-first) // its turn is over, though it failed
+		must(t, b.Wait(t.Context(), "r1"))
+		wait(time.Second)
+
+		overtaken := waits("r2")
+		pending(overtaken)
+		b.goes("r3", "a>b", "b>a")
+		must(t, <-overtaken) // r3 was read after r2 was written
+
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		if err := b.Wait(ctx, "r4"); !errors.Is(err, context.DeadlineExceeded) {
+			t.Errorf("Wait for what never comes = %v", err)
+		}
+		if err := b.Wait(t.Context(), "r3", "x"); err == nil {
+			t.Error("Wait for a site that is not run here comes back without an error")
+		}
+	})
+}
+
+func TestHistoryIsBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a")
+		for i := range 80 {
+			b.goes(fmt.Sprint("r", i), fmt.Sprintf("a>b=%d", i))
+		}
+		h := b.State().History
+		if len(h) != 50 || h[0].Revision != "r79" || h[49].Revision != "r30" || h[0].Changes != 1 {
+			t.Errorf("%d entries, from %+v to %+v", len(h), h[0], h[len(h)-1])
+		}
+	})
+}
+
+func TestStateIsTheCallers(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a")
+		b.wants("r1", "a>b")
+		b.mu.Lock()
+		b.want.Findings = diagnostic.List{{Rule: "x"}}
+		b.mu.Unlock()
+		b.hold(topology.Held{Site: "z", Rule: "x"})
+		b.Wake()
+		synctest.Wait()
+		s := b.State()
+		if s.History[0].Findings != 1 || len(s.Findings) != 1 {
+			t.Errorf("State = %+v", s)
+		}
+		s.Held[0].Site, s.Changes["create"], s.History[0].Revision = "other", 99, "other"
+		delete(s.Sites, "a")
+		again := b.State()
+		if again.Held[0].Site != "z" || again.Changes["create"] != 1 || again.History[0].Revision != "r1" || len(again.Sites) != 1 {
+			t.Errorf("a change to one State shows in the next: %+v", again)
+		}
+	})
+}
+
+func TestRunEndsWhileATargetHangs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a") // its clean-up checks that Run returns
+		b.sites["a"].hangs["b"] = true
+		b.goes("r1", "a>b")
+		began := time.Now()
+		t.Cleanup(func() {
+			if took := time.Since(began); took > 0 {
+				t.Errorf("ending took %v", took)
+			}
+		})
+	})
+}
