@@ -195,6 +195,13 @@ func (d *device) subOpts(t testing.TB, o paho.SubscribeOptions) {
 func (d *device) trySub(o paho.SubscribeOptions) error {
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
+	go func() { // paho waits for an answer even when the connection is gone
+		select {
+		case <-d.Done():
+			cancel()
+		case <-ctx.Done():
+		}
+	}()
 	_, err := d.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{o}})
 	return err
 }
