@@ -2,7 +2,9 @@ package reconciler_test
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -120,6 +122,11 @@ func TestLastGoodFile(t *testing.T) {
 	if same, err := os.Stat(path); err != nil || !os.SameFile(first, same) {
 		t.Errorf("the same state is written again (%v)", err)
 	}
+	must(t, os.Chmod(path, 0o644))
+	must(t, reconciler.SaveLastGood(path, smallGood(t, "r1")))
+	if info, err := os.Stat(path); err != nil || info.Mode().Perm() != 0o600 {
+		t.Errorf("a file that others may read stays so (%v)", err)
+	}
 	must(t, reconciler.SaveLastGood(path, smallGood(t, "r2")))
 	got, err := reconciler.ReadLastGood(path)
 	if err != nil || !reflect.DeepEqual(got, smallGood(t, "r2")) {
@@ -168,22 +175,25 @@ func TestLastGoodDamaged(t *testing.T) {
 	}
 }
 
+// FuzzLastGood reads bodies of every kind under a head that fits them.
 func FuzzLastGood(f *testing.F) {
-	path := filepath.Join(f.TempDir(), "last-good")
-	if err := reconciler.SaveLastGood(path, reconciler.LastGood{Topology: &topology.Topology{}, Revision: "r"}); err != nil {
-		f.Fatal(err)
+	for _, body := range []string{`{"Topology":{"Sites":{"a":{"Links":[{"Name":"b","Password":"aHVudGVyMg==","TCPOpts":{"NoDelay":false}}]}}},"Revision":"r"}`, `{"Topology":{}}`, `{"Topology":[1e99]}`, `[]`, `null`} {
+		f.Add([]byte(body))
 	}
-	good, err := os.ReadFile(path)
-	if err != nil {
-		f.Fatal(err)
-	}
-	f.Add(good)
-	f.Fuzz(func(t *testing.T, data []byte) {
+	f.Fuzz(func(t *testing.T, body []byte) {
 		path := filepath.Join(t.TempDir(), "last-good")
-		must(t, os.WriteFile(path, data, 0o600))
+		head := fmt.Sprintf("clink last good state, version 1, %d bytes, SHA-256 %x\n", len(body), sha256.Sum256(body))
+		must(t, os.WriteFile(path, append([]byte(head), body...), 0o600))
 		g, err := reconciler.ReadLastGood(path)
-		if (err == nil) != (g.Topology != nil) {
-			t.Errorf("ReadLastGood = %+v, %v", g, err)
+		if err != nil {
+			if !errors.Is(err, reconciler.ErrUnusable) || g.Topology != nil {
+				t.Errorf("ReadLastGood = %+v, %v", g, err)
+			}
+			return
+		}
+		must(t, reconciler.SaveLastGood(path, g))
+		if again, err := reconciler.ReadLastGood(path); err != nil || !reflect.DeepEqual(again, g) {
+			t.Errorf("%+v is saved and read as %+v, %v", g, again, err)
 		}
 	})
 }

@@ -320,6 +320,66 @@ func TestBackoffEndsAtThirtySeconds(t *testing.T) {
 	})
 }
 
+func TestOnlyWhatIsDueIsTriedAgain(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startWith(t, time.Hour, "a")
+		a := b.sites["a"]
+		a.set("b", errors.New("refused"))
+		b.goes("r1", "a>b")
+		wait(4 * time.Second) // b was tried at 0, 1 and 3 s, and is due at 7 s
+		a.set("c", errors.New("refused"))
+		b.goes("r2", "a>b c") // both at 4 s; b is due at 12 s, c at 5 s
+		a.done()
+		wait(time.Second)
+		b.did("a", "(create c)")
+		wait(2 * time.Second)
+		b.did("a", "(create c)")
+		wait(4 * time.Second)
+		b.did("a", "(create c)")
+		wait(time.Second)
+		b.did("a", "(create b)")
+
+		// While the links cannot be asked for, their own times do not count.
+		a.set("links", errors.New("unreachable"))
+		wait(time.Minute)
+		b.did("a", "")
+		var links reconciler.Failure
+		for _, f := range b.State().Sites["a"].Failures {
+			if f.Op == "links" {
+				links = f
+			}
+		}
+		if links.Tries < 5 || links.Tries > 7 {
+			t.Errorf("in a minute the links are asked for %d times", links.Tries)
+		}
+		a.set("links", nil)
+		b.goes("r3", "a>")
+		if f := b.State().Sites["a"].Failures; len(f) != 0 {
+			t.Errorf("links that are no longer wanted fail: %+v", f)
+		}
+	})
+}
+
+func TestLoadIsTriedAgainSoon(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := startWith(t, time.Hour, "a")
+		wait(time.Minute)
+		for range 2 {
+			b.goes("r1", "a>b")
+			b.mu.Lock()
+			b.err = errors.New("unreadable")
+			before := b.loads
+			b.mu.Unlock()
+			b.Wake()
+			synctest.Wait()
+			wait(3 * time.Second)
+			if b.loads-before != 3 { // at 0, 1 and 3 s
+				t.Errorf("%d loads in three seconds, want 3", b.loads-before)
+			}
+		}
+	})
+}
+
 func TestHangingSiteHoldsUpNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, "a", "b")
@@ -427,6 +487,24 @@ func TestHeldWithoutLastGoodIsLeftAlone(t *testing.T) {
 			if n := strings.Count(b.log.String(), part); n != want {
 				t.Errorf("%d times %q in\n%s", n, part, b.log)
 			}
+		}
+	})
+}
+
+func TestHeldWhileFailing(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a")
+		b.sites["a"].set("b", errors.New("refused"))
+		b.goes("r1", "a>b")
+		b.did("a", "(create b)")
+		b.wants("r2")
+		b.hold(topology.Held{Site: "a", Rule: "schema"})
+		b.Wake()
+		synctest.Wait()
+		wait(time.Minute)
+		b.did("a", "")
+		if got := b.State().Sites["a"]; !got.Held || len(got.Failures) != 0 {
+			t.Errorf("a site that is left alone: %+v", got)
 		}
 	})
 }

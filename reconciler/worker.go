@@ -70,7 +70,9 @@ func (w *worker) turn(ctx context.Context, o order, full bool) {
 	}
 	began := time.Now()
 	done := map[string]int{}
-	if !o.skip {
+	if o.skip {
+		clear(w.failing) // nothing of it is tried any more
+	} else {
 		bounded, cancel := context.WithTimeout(ctx, w.r.Timeout)
 		defer cancel()
 		w.outcome(ctx, key{step: stepConfigure}, stepConfigure, w.target.Configure(bounded, o.site))
