@@ -23,7 +23,7 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	switch pk.FixedHeader.Type {
 	case packets.Disconnect:
 		if cl.Properties.ProtocolVersion < 5 {
-			pk.FixedHeader.Type = swallow // MQTT 3.1.1 §3.14: from client to server only
+			return swallowed(pk) // MQTT 3.1.1 §3.14: from client to server only
 		}
 		return pk // in a hurry
 	case packets.Connack:
@@ -32,15 +32,21 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		}
 	case packets.Publish:
 		if c != nil && !c.encodePublish(&pk) {
-			pk.FixedHeader.Type = swallow
+			return swallowed(pk)
 		}
 	case packets.Puback, packets.Pubrec, packets.Pubrel:
-		if c != nil {
-			c.encodeAck(&pk)
+		if c != nil && !c.encodeAck(&pk) {
+			return swallowed(pk)
 		}
 	}
 	k.reserve()
 	return pk
+}
+
+// swallowed is what the engine writes in place of a packet that must not be
+// sent.
+func swallowed(pk packets.Packet) packets.Packet {
+	return packets.Packet{FixedHeader: packets.FixedHeader{Type: swallow}, ProtocolVersion: pk.ProtocolVersion}
 }
 
 func (c *client) encodeConnack(pk *packets.Packet) {
@@ -55,8 +61,9 @@ func (c *client) encodeConnack(pk *packets.Packet) {
 	}
 }
 
-// encodeAck gives acknowledgements the codes that the engine does not.
-func (c *client) encodeAck(pk *packets.Packet) {
+// encodeAck gives acknowledgements the codes that the engine does not. It
+// reports whether to send it.
+func (c *client) encodeAck(pk *packets.Packet) bool {
 	switch pk.FixedHeader.Type {
 	case packets.Puback:
 		switch {
@@ -67,8 +74,9 @@ func (c *client) encodeAck(pk *packets.Packet) {
 		}
 	case packets.Pubrec:
 		if !c.isReady() {
-			pk.FixedHeader.Type = swallow // its publish comes again, or its PUBREL (MQTT 5.0 §4.4)
-		} else if pk.ReasonCode == packets.ErrPacketIdentifierInUse.Code {
+			return false // its publish comes again, or its PUBREL (MQTT 5.0 §4.4)
+		}
+		if pk.ReasonCode == packets.ErrPacketIdentifierInUse.Code {
 			pk.ReasonCode = packets.CodeSuccess.Code // a repeated publish (§4.3.3)
 			pk.Properties.ReasonString = ""
 		}
@@ -77,6 +85,7 @@ func (c *client) encodeAck(pk *packets.Packet) {
 			c.window.take(pk.PacketID)
 		}
 	}
+	return true
 }
 
 // encodePublish makes a message ready for the wire and waits for its turn. It
@@ -101,7 +110,9 @@ func (c *client) encodePublish(pk *packets.Packet) bool {
 	if markedRetain(pk) && c.wantsRetain(pk.TopicName) {
 		pk.FixedHeader.Retain = true
 	}
-	if pk.Mods.MaxSize > 0 && tooLarge(*pk) {
+	limit := pk.Mods.MaxSize
+	pk.Mods.MaxSize, pk.Mods.DisallowProblemInfo = 0, false // with them set, the engine leaves out user properties
+	if limit > 0 && tooLarge(*pk, limit) {
 		c.forget(pk)
 		c.node.drops.tooLarge.Add(1)
 		return false
@@ -113,7 +124,7 @@ func (c *client) encodePublish(pk *packets.Packet) bool {
 			c.window.acquire(pk.PacketID, c.conn.done)
 		}
 	}
-	if mark == 0 && c.aliasMax > 0 && pk.Mods.MaxSize == 0 {
+	if mark == 0 && c.aliasMax > 0 && limit == 0 {
 		c.alias(pk)
 	}
 	return true
@@ -147,17 +158,17 @@ func (c *client) forget(pk *packets.Packet) {
 
 // tooLarge reports whether a message exceeds the client's Maximum Packet Size
 // (MQTT 5.0 §3.1.2.11.4). The engine would fail to send it and keep it.
-func tooLarge(pk packets.Packet) bool {
+func tooLarge(pk packets.Packet, limit uint32) bool {
 	p := &pk.Properties
 	size := len(pk.TopicName) + len(pk.Payload) + len(p.ContentType) + len(p.ResponseTopic) + len(p.CorrelationData) + 64 + 5*len(p.SubscriptionIdentifier)
 	for _, u := range p.User {
 		size += len(u.Key) + len(u.Val) + 5
 	}
-	if size <= int(pk.Mods.MaxSize) {
+	if size <= int(limit) {
 		return false
 	}
 	var b bytes.Buffer
-	return pk.PublishEncode(&b) != nil || b.Len() > int(pk.Mods.MaxSize)
+	return pk.PublishEncode(&b) != nil || b.Len() > int(limit)
 }
 
 // sendAgain sends what was stored for a continued session, oldest first, in a

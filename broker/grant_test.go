@@ -20,11 +20,13 @@ type recorder struct {
 	refused   []string
 	closed    []*Session
 	control   func(*Session, *Message) Verdict
+	held      chan struct{} // Published says that it waits
 	hold      chan struct{} // Published waits for it
 }
 
 func (r *recorder) Published(m *Message) {
 	if r.hold != nil {
+		r.held <- struct{}{}
 		<-r.hold
 	}
 	r.mu.Lock()
