@@ -122,6 +122,7 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 	h.visits[s] = visitor{a}
 	h.mu.Unlock()
 	l.heard(s)
+	l.hurry()
 	ack.NeedBootstrap = created
 	return h.reply(s, m, ack)
 }
@@ -195,6 +196,16 @@ func (h handler) heartbeat(s *broker.Session, p wire.Heartbeat) broker.Verdict {
 func (l *link) heard(s *broker.Session) {
 	l.gate.hear(s, time.Now())
 	l.presence.become(topology.InboundOnline, "")
+}
+
+// hurry is for a peer that has come: whoever comes can most likely be reached.
+func (l *link) hurry() {
+	if a := l.announcer.Load(); a != nil {
+		a.Hurry()
+	}
+	if f := l.fwd.Load(); f != nil {
+		f.Hurry()
+	}
 }
 
 // administrativeAction is MQTT 5.0's reason code for a connection that is ended

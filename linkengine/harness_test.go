@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"clink/broker"
+	"clink/internal/secret"
 	"clink/linkengine"
 	"clink/topic"
 	"clink/topology"
@@ -251,4 +252,13 @@ func (d *device) next(t testing.TB) *paho.Publish {
 		t.Fatal("no message came")
 		return nil
 	}
+}
+
+func ref(t testing.TB, s string) secret.Ref {
+	t.Helper()
+	r, err := secret.Parse(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r
 }

@@ -31,7 +31,7 @@ const (
 	withdrawTimeout  = 2 * time.Second
 	heartbeatEvery   = 10 * time.Second
 	collect          = 10 * time.Millisecond
-	rejectedWait     = 5 * time.Second
+	settled          = 5 * time.Second // how long a connection lasts that was no failure
 	maxOps           = 4000
 	maxBatch         = 512 << 10 // bytes, where the peer names no bound
 )
@@ -60,6 +60,7 @@ type Options struct {
 type Actor struct {
 	opts  Options
 	prove chan struct{}
+	hurry chan struct{}
 
 	mu     sync.Mutex
 	state  topology.Replication
@@ -76,6 +77,7 @@ func New(opts Options) *Actor {
 	return &Actor{
 		opts:  opts,
 		prove: make(chan struct{}, 1),
+		hurry: make(chan struct{}, 1),
 		state: topology.Replication{State: topology.ReplicationDown, Reason: "not connected yet", Since: time.Now()},
 	}
 }
@@ -92,6 +94,15 @@ func (a *Actor) Status() topology.Replication {
 func (a *Actor) Prove() {
 	select {
 	case a.prove <- struct{}{}:
+	default:
+	}
+}
+
+// Hurry makes the next attempt to connect come soon: there is reason to believe
+// that it will do.
+func (a *Actor) Hurry() {
+	select {
+	case a.hurry <- struct{}{}:
 	default:
 	}
 }
@@ -125,33 +136,29 @@ func (a *Actor) Run(ctx context.Context, withdraw func() bool) {
 			break
 		}
 		a.opts.Lost()
-		wait := backoff.Next()
-		var rejected rejection
-		if errors.As(err, &rejected) {
-			a.become(topology.ReplicationRejected, string(rejected))
-			a.opts.Log.Warn("the peer rejects the link", "peer", a.opts.Peer, "reason", string(rejected))
-			wait = rejectedWait - min(time.Since(began), rejectedWait)
-		} else {
-			a.fault(err)
-			if time.Since(began) > rejectedWait {
-				backoff.Reset()
-			}
+		if time.Since(began) > settled {
+			backoff.Reset()
 		}
-		select {
-		case <-ctx.Done():
-		case <-time.After(wait):
-		}
+		client.Wait(ctx, a.fault(err, &backoff), a.hurry)
 	}
 	a.become(topology.ReplicationDown, "stopped")
 }
 
-// fault takes note of why the actor is down; the log gets each reason once.
-func (a *Actor) fault(err error) {
-	if before := a.Status(); before.State == topology.ReplicationDown && before.Reason == err.Error() {
-		return
+// fault takes note of why the actor is not online, and says for how long to
+// wait. The log gets each reason once in a row.
+func (a *Actor) fault(err error, backoff *client.Backoff) time.Duration {
+	state, reason, wait := topology.ReplicationDown, err.Error(), time.Duration(0)
+	var rejected rejection
+	if errors.As(err, &rejected) {
+		state, reason, wait = topology.ReplicationRejected, string(rejected), backoff.Full()
+	} else {
+		wait = backoff.Next()
 	}
-	a.become(topology.ReplicationDown, err.Error())
-	a.opts.Log.Warn("route replication is down", "peer", a.opts.Peer, "reason", err)
+	if before := a.Status(); before.State != state || before.Reason != reason {
+		a.become(state, reason)
+		a.opts.Log.Warn("route replication is "+state, "peer", a.opts.Peer, "reason", reason)
+	}
+	return wait
 }
 
 // A visit is one connection of the actor.

@@ -1,6 +1,7 @@
 package client
 
 import (
+	"context"
 	"math/rand/v2"
 	"time"
 )
@@ -17,10 +18,32 @@ const (
 )
 
 // Next returns the time to wait now.
-func (b *Backoff) Next() time.Duration {
+func (b *Backoff) Next() time.Duration { return max(minBackoff, rand.N(b.Full())) }
+
+// Full returns the bound itself, for when the peer has been reached and would
+// only say the same again.
+func (b *Backoff) Full() time.Duration {
 	b.bound = min(max(2*b.bound, firstBackoff), maxBackoff)
-	return max(minBackoff, rand.N(b.bound))
+	return b.bound
 }
 
 // Reset makes the next attempt the first again.
 func (b *Backoff) Reset() { b.bound = 0 }
+
+// Wait waits for d. A value in hurry, which may have come before, makes it
+// shorter, but not so short that attempts follow each other without pause.
+func Wait(ctx context.Context, d time.Duration, hurry <-chan struct{}) {
+	timer := time.NewTimer(min(d, firstBackoff))
+	defer timer.Stop()
+	select {
+	case <-ctx.Done():
+		return
+	case <-timer.C:
+	}
+	timer.Reset(d - min(d, firstBackoff))
+	select {
+	case <-ctx.Done():
+	case <-timer.C:
+	case <-hurry:
+	}
+}

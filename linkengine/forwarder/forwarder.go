@@ -112,6 +112,17 @@ func (f *Forwarder) Run(ctx context.Context) {
 // Finish sets for how long Run may go on after its context has ended.
 func (f *Forwarder) Finish(grace time.Duration) { f.grace.Store(int64(grace)) }
 
+// Hurry makes the next attempts to connect come soon: there is reason to
+// believe that they will do.
+func (f *Forwarder) Hurry() {
+	for _, l := range f.lanes {
+		select {
+		case l.hurry <- struct{}{}:
+		default:
+		}
+	}
+}
+
 // Leave hands what the forwarder still holds to its successor, in order, or
 // with none drops it. Run must have ended.
 func (f *Forwarder) Leave(successor *Forwarder) {

@@ -51,6 +51,7 @@ type lane struct {
 	closed      bool
 	room        sync.Cond
 	wake        chan struct{}
+	hurry       chan struct{}
 
 	lost      bool // a connection was lost, or not made, since the last drain began
 	connected bool
@@ -58,7 +59,7 @@ type lane struct {
 }
 
 func newLane(n int, opts Options) *lane {
-	l := &lane{opts: opts, n: n, wake: make(chan struct{}, 1), topics: make(map[string]int)}
+	l := &lane{opts: opts, n: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), topics: make(map[string]int)}
 	l.room.L = &l.mu
 	return l
 }
@@ -133,10 +134,7 @@ func (l *lane) run(ctx context.Context, grace *atomic.Int64) {
 		}
 		l.status(false, err.Error())
 		l.opts.Peer.Lost()
-		select {
-		case <-ctx.Done():
-		case <-time.After(backoff.Next()):
-		}
+		client.Wait(ctx, backoff.Next(), l.hurry)
 	}
 	l.status(false, "stopped")
 }
