@@ -135,7 +135,7 @@ func show(r rune) (string, int) {
 	case r != ' ' && !unicode.IsGraphic(r):
 		s := fmt.Sprintf("<U+%04X>", r)
 		return s, len(s)
-	case unicode.Is(wide, r):
+	case unicode.Is(&wide, r):
 		return string(r), 2
 	}
 	return string(r), 1
@@ -143,7 +143,7 @@ func show(r rune) (string, int) {
 
 // wide are the characters that terminals show in two columns: the wide and
 // full-width ones of Unicode Standard Annex #11, joined to coarse ranges.
-var wide = &unicode.RangeTable{
+var wide = unicode.RangeTable{
 	R16: []unicode.Range16{
 		{Lo: 0x1100, Hi: 0x115f, Stride: 1}, // Hangul Jamo
 		{Lo: 0x231a, Hi: 0x231b, Stride: 1},
