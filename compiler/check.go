@@ -1,0 +1,253 @@
+package compiler
+
+import (
+	"slices"
+	"strings"
+
+	"clink/diagnostic"
+	"clink/topology"
+)
+
+// A checker applies the rules over all sites.
+type checker struct {
+	t      *topology.Topology
+	names  map[string]string // cluster.name by site where it is declared; nil: the sites' own
+	at     locator           // nil: only the positions in t are known
+	bad    badPaths
+	hidden func(site string) bool // what it says may stand in a file that was left out
+	opts   Options
+
+	incoming map[string][]arrival
+	literals map[string][]string // paths of literal secrets
+	findings diagnostic.List
+}
+
+// A locator finds a label or a value in the source.
+type locator func(path []string, label bool) (diagnostic.Pos, bool)
+
+func (k *checker) run() error {
+	k.incoming = arrivals(k.t)
+	k.literals = map[string][]string{}
+	for _, name := range k.t.Names() {
+		k.site(k.t.Sites[name])
+	}
+	all, err := runRules(k.facts())
+	if err != nil {
+		return err
+	}
+	for _, f := range k.told(all) {
+		k.findings = append(k.findings, k.word(f))
+	}
+	return nil
+}
+
+// site checks what concerns one site alone.
+func (k *checker) site(s *topology.Site) {
+	k.nameUnsafe(s.Name, s.Pos, diagnostic.Scope{Site: s.Name})
+	for _, l := range s.Links {
+		scope := diagnostic.Scope{Site: s.Name, Peer: l.Name}
+		if _, known := k.t.Sites[l.Name]; !known {
+			k.nameUnsafe(l.Name, l.Pos, scope)
+		}
+		if l.Server != "" && !k.bad.touches(linkPath(s.Name, l.Name, "server")...) {
+			if _, err := parseServer(l.Server); err != nil {
+				k.add(diagnostic.Diagnostic{
+					Rule: ruleSchema, Severity: diagnostic.Error, Message: "server " + err.Error(), Label: "this address",
+					Pos: k.link(s.Name, l.Name, "server"), Sites: []string{s.Name}, Holds: []diagnostic.Scope{scope},
+				})
+				k.bad.add(linkPath(s.Name, l.Name, "server"))
+			}
+		}
+		k.topics(s.Name, l)
+	}
+}
+
+// nameUnsafe refuses names that cannot be a level of a topic, a folder, or a
+// place in the REST API.
+func (k *checker) nameUnsafe(name string, pos diagnostic.Pos, scope diagnostic.Scope) {
+	if name != "" && name != "." && name != ".." && name != "link" && len(name) <= 254 && !strings.ContainsAny(name, "/+#\x00") {
+		return
+	}
+	k.add(diagnostic.Diagnostic{
+		Rule: "name-unsafe", Severity: diagnostic.Error, Pos: pos, Label: "this name", Sites: []string{scope.Site}, Holds: []diagnostic.Scope{scope},
+		Message: quoted(name) + ` cannot be a cluster's name: it must have 1 to 254 bytes, be none of ".", ".." and "link", and hold no / + # or NUL`,
+		Help:    "use letters, digits, - and _",
+	})
+}
+
+func (k *checker) add(d diagnostic.Diagnostic) { k.findings = append(k.findings, d) }
+
+func linkPath(site, peer string, rest ...string) []string {
+	return append([]string{"sites", site, "cluster", "links", peer}, rest...)
+}
+
+// link is where a field's value of a link stands; else the link's label.
+func (k *checker) link(site, peer string, field ...string) diagnostic.Pos {
+	if k.at != nil && len(field) > 0 {
+		if p, ok := k.at(linkPath(site, peer, field...), false); ok {
+			return p
+		}
+	}
+	if s := k.t.Sites[site]; s != nil {
+		if l, ok := s.Link(peer); ok {
+			return l.Pos
+		}
+		return s.Pos
+	}
+	return diagnostic.Pos{}
+}
+
+// told drops what only follows from another fault, and puts the rest in a
+// fixed order: one fault, one finding.
+func (k *checker) told(all map[string][]found) []found {
+	server, scheme := map[[2]string]bool{}, map[[2]string]bool{}
+	for _, rule := range [...]string{"server-many", "server-is-self", "server-is-third", "server-unknown"} {
+		for _, f := range all[rule] {
+			server[[2]string{f.site, f.peer}] = true
+		}
+	}
+	for _, f := range all["tls-mismatch"] {
+		if f.kind == "scheme" {
+			scheme[[2]string{f.site, f.peer}] = true
+		}
+	}
+	seen := map[[3]string]bool{}
+	var l []found
+	for _, rule := range ruleOrder {
+		for _, f := range all[rule] {
+			link := [2]string{f.site, f.peer}
+			third := [3]string{rule, f.site, f.peer}
+			switch {
+			case rule == "tls-mismatch" && (server[link] || scheme[link] && f.kind != "scheme"),
+				rule == "server-is-third" && seen[third],
+				rule == "unknown-site" && k.renamed(f.peer) != "",
+				rule == "one-sided" && k.explained(f),
+				k.silenced(f):
+				continue
+			}
+			seen[third] = true
+			l = append(l, f)
+		}
+	}
+	return l
+}
+
+// ruleOrder is that of rules.cue.
+var ruleOrder = [...]string{
+	"name-mismatch", "self-link", "unknown-site", "one-sided", "enable-mismatch",
+	"server-many", "server-is-self", "server-is-third", "server-unknown", "tls-mismatch",
+	"clientid-collision", "peer-unauthenticated", "literal-secret",
+}
+
+// renamed returns the site that calls its cluster by a name other than its
+// key, namely by this one.
+func (k *checker) renamed(name string) string {
+	for key, declared := range k.names {
+		if declared == name && key != name {
+			return key
+		}
+	}
+	return ""
+}
+
+// explained reports whether a missing link back is there under a wrong name,
+// which is told by itself.
+func (k *checker) explained(f found) bool {
+	for _, l := range k.t.Sites[f.peer].Links {
+		if k.t.Sites[l.Name] == nil && (suggest(l.Name, k.t.Names()) == f.site || k.names[f.site] == l.Name) {
+			return true
+		}
+	}
+	return false
+}
+
+// silenced reports whether what the rule looks at is itself at fault, or may
+// stand in a file that was left out.
+func (k *checker) silenced(f found) bool {
+	if k.hidden != nil && f.peer != "" && (k.hidden(f.peer) || k.hidden(f.site)) {
+		return true
+	}
+	for _, path := range needs(f) {
+		if k.bad.touches(path...) {
+			return true
+		}
+	}
+	return f.rule != "literal-secret" && f.peer != "" && k.bad.above("sites", f.peer, "cluster", "links", f.site)
+}
+
+// needs returns the places that a finding rests on.
+func needs(f found) [][]string {
+	own := func(fields ...string) (paths [][]string) {
+		for _, name := range fields {
+			paths = append(paths, linkPath(f.site, f.peer, name))
+		}
+		return paths
+	}
+	listeners := []string{"sites", f.peer, "listeners"}
+	switch f.rule {
+	case "name-mismatch":
+		return [][]string{{"sites", f.site, "cluster", "name"}}
+	case "one-sided":
+		return own("enable")
+	case "enable-mismatch":
+		return append(own("enable"), linkPath(f.peer, f.site, "enable"))
+	case "server-many", "server-is-self":
+		return own("server")
+	case "server-is-third", "server-unknown":
+		return append(own("server"), listeners)
+	case "tls-mismatch":
+		return append(own("server", "ssl"), listeners)
+	case "clientid-collision":
+		return append(own("clientid"), linkPath(f.other, f.at, "clientid"))
+	case "peer-unauthenticated":
+		return append(own("server", "username", "password", "password_hash", "ssl", "inbound"), listeners, []string{"sites", f.at, "listeners"})
+	}
+	return nil
+}
+
+// locate is the compilation's [locator].
+func (c *compilation) locate(path []string, label bool) (diagnostic.Pos, bool) {
+	if label {
+		if p := c.index.find(path...); p != nil && len(p.decls) > 0 {
+			return c.index.labelPos(path...), true
+		}
+		return diagnostic.Pos{}, false
+	}
+	return c.index.valuePos(path...)
+}
+
+// duplicates finds links that are declared in more than one file.
+func (c *compilation) duplicates() diagnostic.List {
+	var l diagnostic.List
+	sites := c.index.find("sites")
+	if sites == nil {
+		return nil
+	}
+	sites.expand()
+	for _, site := range sites.order {
+		links := c.index.find("sites", site, "cluster", "links")
+		if links == nil || len(links.decls) < 2 {
+			continue
+		}
+		links.expand()
+		for _, peer := range links.order {
+			if c.bad.touches(linkPath(site, peer)...) {
+				continue
+			}
+			first := links.kids[peer].decls[0]
+			i := slices.IndexFunc(links.kids[peer].decls, func(d decl) bool { return d.file != first.file })
+			if i < 0 {
+				continue
+			}
+			second := links.kids[peer].decls[i]
+			l = append(l, diagnostic.Diagnostic{
+				Rule: "duplicate-link", Severity: diagnostic.Warning,
+				Message: site + "'s link to " + peer + " is declared in two files, which merge",
+				Pos:     nodePos(second.label), Label: "and here",
+				Related: []diagnostic.Related{{Message: "declared first here", Pos: nodePos(first.label)}},
+				Sites:   []string{site}, Help: "keep one of them; clinkc explain duplicate-link",
+			})
+		}
+	}
+	return l
+}

@@ -1,0 +1,151 @@
+// Package compiler turns a topology's CUE source into a checked
+// [topology.Topology] and the findings about it; and it says what of a new
+// state may be applied while findings stand.
+//
+// Validity lives in package schema. The compiler evaluates it, finds the place
+// in the user's files for each fault, and words it. It reads only the fs.FS it
+// is given, resolves no secrets, opens no certificates, and keeps no state:
+// every compilation has a CUE context of its own, because a context keeps all
+// that was ever built in it.
+package compiler
+
+import (
+	"context"
+	"fmt"
+	"io/fs"
+	"time"
+
+	"clink/diagnostic"
+	"clink/topology"
+)
+
+// Options of a compilation. The zero value is good.
+type Options struct {
+	Now     time.Time     // for findings that depend on the date
+	Timeout time.Duration // for reading and evaluating; 0: 30 seconds
+}
+
+const defaultTimeout = 30 * time.Second
+
+// A Result is what one source means. Topology holds every site that could be
+// read at all, also those with findings, with every default filled in; it is
+// never nil.
+type Result struct {
+	Topology *topology.Topology
+	Findings diagnostic.List   // in source order
+	Sources  map[string][]byte // the files read, by name
+
+	lost    map[string]string // files that could not be used, and why
+	partial map[string]bool   // sites of which a part may stand in a lost file
+	tainted map[string]bool   // files whose values depend on which sites there are
+	bad     badPaths          // what could not be read
+}
+
+// Compile reads the CUE package topology at the root of fsys. Faults of the
+// source are findings; an error means that the work could not be done: no CUE
+// files, unreadable, over a limit, or out of time.
+//
+// An evaluation of CUE cannot be interrupted. When it is given up, its
+// goroutine goes on until it ends by itself.
+func Compile(ctx context.Context, fsys fs.FS, opts Options) (*Result, error) {
+	timeout := opts.Timeout
+	if timeout <= 0 {
+		timeout = defaultTimeout
+	}
+	ctx, cancel := context.WithTimeout(ctx, timeout)
+	defer cancel()
+	src, err := readSource(ctx, fsys)
+	if err != nil {
+		return nil, err
+	}
+	var res *Result
+	err = bounded(ctx, func() error {
+		var err error
+		res, err = compile(src, opts)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("compile %s: %w", src.describe(), err)
+	}
+	return res, nil
+}
+
+// bounded runs f and gives up on it when ctx ends. A panic inside f becomes an
+// error: CUE is given text that anybody may have written.
+func bounded(ctx context.Context, f func() error) error {
+	done := make(chan error, 1)
+	go func() {
+		defer func() {
+			if r := recover(); r != nil {
+				done <- fmt.Errorf("evaluating CUE panicked: %.200v", r)
+			}
+		}()
+		done <- f()
+	}()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+		return fmt.Errorf("evaluating CUE: given up: %w", context.Cause(ctx))
+	}
+}
+
+func compile(src *source, opts Options) (*Result, error) {
+	c := &compilation{src: src, lost: map[string]string{}}
+	if err := c.evaluate(); err != nil {
+		return nil, err
+	}
+	t, err := c.topology()
+	if err != nil {
+		return nil, err
+	}
+	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, opts: opts}
+	if err := k.run(); err != nil {
+		return nil, err
+	}
+	Derive(t)
+	findings := append(c.findings, append(k.findings, c.duplicates()...)...)
+	return &Result{
+		Topology: t,
+		Findings: grade(findings, t.Severity).Sort(),
+		Sources:  src.texts,
+		lost:     c.lost,
+		partial:  c.partial(),
+		tainted:  c.index.overSites,
+		bad:      c.bad,
+	}, nil
+}
+
+// Check finds what is wrong between the sites of t, by the same rules as
+// [Compile]. It knows no more of positions than t does.
+func Check(t *topology.Topology, opts Options) diagnostic.List {
+	k := &checker{t: t, opts: opts}
+	if err := k.run(); err != nil {
+		// The rules are clink's own text and run over data: this is a defect,
+		// and nobody may take it for a clean topology.
+		k.findings = append(k.findings, diagnostic.Diagnostic{Rule: ruleSchema, Severity: diagnostic.Error, Message: err.Error()})
+	}
+	return grade(k.findings, t.Severity).Sort()
+}
+
+// grade gives each finding its severity by the policy and drops those that are
+// off. A rule that gates goes on gating unless it is off.
+func grade(l diagnostic.List, policy map[string]diagnostic.Severity) diagnostic.List {
+	graded := make(diagnostic.List, 0, len(l))
+	for _, d := range l {
+		if s, ok := policy[d.Rule]; ok && d.Rule != ruleSchema {
+			d.Severity = s
+		}
+		if d.Severity == diagnostic.Off {
+			continue
+		}
+		if d.Related == nil {
+			d.Related = []diagnostic.Related{}
+		}
+		if d.Sites == nil {
+			d.Sites = []string{}
+		}
+		graded = append(graded, d)
+	}
+	return graded
+}

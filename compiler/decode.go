@@ -1,0 +1,308 @@
+package compiler
+
+import (
+	"fmt"
+	"maps"
+	"slices"
+
+	"clink/diagnostic"
+	"clink/internal/secret"
+	"clink/schema"
+	"clink/topic"
+	"clink/topology"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/cuecontext"
+)
+
+// topology validates the root and returns it as plain data, every default
+// filled in.
+func (c *compilation) topology() (*topology.Topology, error) {
+	defaults, err := readDefaults()
+	if err != nil {
+		return nil, err
+	}
+	c.validate()
+	c.names = map[string]string{}
+	t := &topology.Topology{Sites: map[string]*topology.Site{}, Severity: map[string]diagnostic.Severity{}}
+	c.policy(t)
+	it, err := c.root.LookupPath(cue.ParsePath("sites")).Fields()
+	if err != nil {
+		return t, nil // no sites at all
+	}
+	for it.Next() {
+		name := it.Selector().Unquoted()
+		o, ok := read(it.Value()).(object)
+		if !ok {
+			continue
+		}
+		d := decoder{c: c, defaults: defaults, site: name}
+		t.Sites[name] = d.decodeSite(o)
+		if declared := o.object("cluster").string("name"); declared != "" {
+			c.names[name] = declared
+		}
+	}
+	return t, nil
+}
+
+func readDefaults() (object, error) {
+	text, err := schema.FS.ReadFile("defaults.cue")
+	if err != nil {
+		return nil, fmt.Errorf("read the defaults: %w", err)
+	}
+	v := cuecontext.New().CompileBytes(text, cue.Filename(ownPrefix+"defaults.cue"))
+	if err := v.Validate(cue.Concrete(true)); err != nil {
+		return nil, fmt.Errorf("evaluate the defaults: %w", err)
+	}
+	o, _ := read(v).(object)
+	return o, nil
+}
+
+// policy reads what the team says of rules; a rule that is not in the
+// catalogue is a fault.
+func (c *compilation) policy(t *topology.Topology) {
+	o, _ := read(c.root.LookupPath(cue.ParsePath("policy.severity"))).(object)
+	for _, rule := range slices.Sorted(maps.Keys(o)) {
+		if _, ok := diagnostic.FindRule(rule); !ok {
+			c.unknownRule(rule)
+			continue
+		}
+		if s, err := diagnostic.ParseSeverity(o.string(rule)); err == nil {
+			t.Severity[rule] = s
+		}
+	}
+}
+
+func (c *compilation) unknownRule(rule string) {
+	var names []string
+	for _, r := range diagnostic.Rules() {
+		names = append(names, r.Name)
+	}
+	path := []string{"policy", "severity", rule}
+	d := schemaFinding(c.placeOf(c.root.LookupPath(makePath(path)), nil, path, true), "no rule is called "+rule)
+	if meant := suggest(rule, names); meant != "" {
+		d.Message += "; did you mean " + meant + "?"
+	}
+	c.fault(d, path)
+}
+
+func makePath(path []string) cue.Path {
+	sels := make([]cue.Selector, len(path))
+	for i, p := range path {
+		sels[i] = cue.Str(p)
+	}
+	return cue.MakePath(sels...)
+}
+
+// A decoder turns the plain data of one site into its types. What the types
+// refuse and the schema cannot say is a schema finding as well.
+type decoder struct {
+	c        *compilation
+	defaults object
+	site     string
+}
+
+func (d decoder) path(rest ...string) []string {
+	return append([]string{"sites", d.site}, rest...)
+}
+
+func (d decoder) fault(err error, path []string) {
+	if d.c.bad.above(path...) {
+		return
+	}
+	f := schemaFinding(d.c.placeOf(d.c.root.LookupPath(makePath(path)), nil, path, false), shortPath(path)+": "+err.Error())
+	f.Label = "this value"
+	d.c.fault(f, path)
+}
+
+// pos is where the label at the path stands, or what made it.
+func (d decoder) pos(path []string) diagnostic.Pos {
+	if p := d.c.index.find(path...); p != nil {
+		return d.c.index.labelPos(path...)
+	}
+	return d.c.placeOf(d.c.root.LookupPath(makePath(path)), nil, path, true)
+}
+
+func (d decoder) decodeSite(o object) *topology.Site {
+	s := &topology.Site{
+		Name:   d.site,
+		Labels: map[string]string{},
+		Host:   o.string("host"),
+		Memory: d.size(o, "memory", d.path()),
+		Target: d.target(o.object("target")),
+		Intent: topology.Intent{
+			Publishes:  filters(o.object("intent").strings("publishes")),
+			Subscribes: filters(o.object("intent").strings("subscribes")),
+		},
+		Access: d.access(o.object("access")),
+		Pos:    d.pos(d.path()),
+		Files:  d.c.index.filesOf(d.site),
+
+		Listeners: []topology.Listener{}, Links: []topology.Link{},
+	}
+	for k := range o.object("labels") {
+		s.Labels[k] = o.object("labels").string(k)
+	}
+	listeners := o.object("listeners")
+	for _, name := range slices.Sorted(maps.Keys(listeners)) {
+		if l, ok := listeners[name].(object); ok {
+			s.Listeners = append(s.Listeners, d.listener(name, l))
+		}
+	}
+	links := o.object("cluster").object("links")
+	for _, peer := range slices.Sorted(maps.Keys(links)) {
+		if l, ok := links[peer].(object); ok {
+			s.Links = append(s.Links, d.link(peer, l))
+		}
+	}
+	return s
+}
+
+func (d decoder) target(o object) topology.Target {
+	e := o.object("emqx")
+	switch {
+	case o.bool("external"):
+		return topology.Target{Kind: topology.External}
+	case e == nil:
+		return topology.Target{Kind: topology.Embedded}
+	}
+	return topology.Target{
+		Kind: topology.EMQX,
+		API:  e.string("api"), Key: e.string("key"),
+		Secret:  d.secret(e, "secret", d.path("target", "emqx")),
+		Version: e.string("version"), Nodes: e.int("nodes"), Licence: e.string("licence"),
+	}
+}
+
+func (d decoder) listener(name string, o object) topology.Listener {
+	path := d.path("listeners", name)
+	ssl := o.object("ssl")
+	off, given := ssl["enable"].(bool)
+	kind := o.string("type")
+	if kind == "" {
+		kind = topology.TCP
+		if ssl != nil && (!given || off) {
+			kind = topology.SSL
+		}
+	}
+	o = o.under(d.defaults.object("listener"))
+	l := topology.Listener{
+		Name:   name,
+		Type:   kind,
+		Enable: o.bool("enable"),
+		Bind:   o.string("bind"), Advertise: o.strings("advertise"),
+		Mountpoint: o.string("mountpoint"), MaxConnections: o.int("max_connections"),
+		MaxPacketSize: d.size(o, "max_packet_size", path),
+		SSL:           d.tls(o.object("ssl"), append(path, "ssl")),
+		Pos:           d.pos(path),
+	}
+	l.SSL.Enable = kind == topology.SSL || kind == topology.WSS
+	d.ports(l, path)
+	return l
+}
+
+// ports refuses ports that no address can have.
+func (d decoder) ports(l topology.Listener, path []string) {
+	if l.Bind != "" {
+		if _, err := parseEndpoint(l.Bind); err != nil {
+			d.fault(err, append(path, "bind"))
+		}
+	}
+	for i, a := range l.Advertise {
+		if _, err := parseEndpoint(a); err != nil {
+			d.fault(err, append(path, "advertise", fmt.Sprint(i)))
+		}
+	}
+}
+
+func (d decoder) access(o object) topology.Access {
+	if o == nil {
+		o = object{}
+	}
+	o.under(d.defaults.object("access"))
+	a := topology.Access{Anonymous: o.bool("anonymous")}
+	users := o.object("users")
+	for _, name := range slices.Sorted(maps.Keys(users)) {
+		u := users.object(name)
+		path := d.path("access", "users", name)
+		a.Users = append(a.Users, topology.User{
+			Name: name, Password: d.secret(u, "password", path), PasswordHash: d.secret(u, "password_hash", path),
+		})
+	}
+	_, a.HasACL = o["acl"]
+	for i, x := range o.list("acl") {
+		if r, ok := x.(object); ok {
+			a.ACL = append(a.ACL, d.rule(r, d.path("access", "acl", fmt.Sprint(i))))
+		}
+	}
+	return a
+}
+
+func (d decoder) rule(o object, path []string) topology.Rule {
+	r := topology.Rule{
+		Permit: o.string("permit"), Action: o.string("action"), Topics: o.strings("topics"),
+		User: o.string("user"), ClientID: o.string("clientid"), Retain: o.boolPtr("retain"),
+	}
+	if n := o.intPtr("qos"); n != nil {
+		r.QoS = []int{*n}
+	}
+	for _, x := range o.list("qos") {
+		if n, ok := x.(int64); ok {
+			r.QoS = append(r.QoS, int(n))
+		}
+	}
+	for i, t := range r.Topics {
+		if _, err := topic.Parse(t); err != nil {
+			d.fault(err, append(path, "topics", fmt.Sprint(i)))
+		}
+	}
+	return r
+}
+
+// secret reads where a credential is kept.
+func (d decoder) secret(o object, name string, above []string) secret.Ref {
+	r, err := secret.Parse(o.string(name))
+	if err != nil {
+		d.fault(err, append(slices.Clone(above), name))
+	}
+	return r
+}
+
+// duration reads EMQX's text form or a number of milliseconds.
+func (d decoder) duration(o object, name string, above []string) topology.Duration {
+	var v topology.Duration
+	var err error
+	switch x := o[name].(type) {
+	case string:
+		v, err = topology.ParseDuration(x)
+	case int64:
+		err = v.UnmarshalJSON(fmt.Append(nil, x))
+	}
+	if err != nil {
+		d.fault(err, append(slices.Clone(above), name))
+	}
+	return v
+}
+
+func (d decoder) size(o object, name string, above []string) topology.Size {
+	var v topology.Size
+	var err error
+	switch x := o[name].(type) {
+	case string:
+		v, err = topology.ParseSize(x)
+	case int64:
+		v.Bytes = x
+	}
+	if err != nil {
+		d.fault(err, append(slices.Clone(above), name))
+	}
+	return v
+}
+
+func filters(texts []string) []topic.Filter {
+	l := make([]topic.Filter, len(texts))
+	for i, t := range texts {
+		l[i] = topic.Filter(t)
+	}
+	return l
+}

@@ -1,0 +1,388 @@
+package compiler
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+
+	"clink/diagnostic"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/token"
+)
+
+// validate adds a finding for each place where the root does not fit the
+// schema. What fits is not looked at field by field.
+func (c *compilation) validate() {
+	before := len(c.findings)
+	whole := false
+	it, err := c.root.Fields()
+	if err != nil {
+		return
+	}
+	for it.Next() {
+		name := it.Selector().Unquoted()
+		s := c.shape.step(name)
+		if s == nil {
+			if c.unknown(it.Value(), c.shape, []string{name}) == "sites" {
+				c.loseAll(name)
+			}
+			continue
+		}
+		if name == "sites" {
+			whole = c.validateSites(it.Value(), s) || whole
+			continue
+		}
+		if it.Value().Validate(cue.Concrete(true)) != nil {
+			c.walk(it.Value(), s, []string{name}, false)
+		}
+	}
+	if len(c.findings) == before && whole {
+		c.unplaced()
+	}
+}
+
+// loseAll counts the files with a misspelt "sites" as left out: what they
+// declare is not gone.
+func (c *compilation) loseAll(field string) {
+	p := c.index.find(field)
+	if p == nil {
+		return
+	}
+	for _, d := range p.decls {
+		c.lost[d.file] = "unknown field " + field
+	}
+}
+
+// validateSites reports whether any site does not fit.
+func (c *compilation) validateSites(sites cue.Value, s *shape) bool {
+	it, err := sites.Fields()
+	if err != nil {
+		return true
+	}
+	faulty := false
+	for it.Next() {
+		if it.Value().Validate(cue.Concrete(true)) == nil {
+			continue
+		}
+		faulty = true
+		before := len(c.findings)
+		name := it.Selector().Unquoted()
+		external := it.Value().LookupPath(cue.ParsePath("target.external")).Exists()
+		c.walk(it.Value(), s.any, []string{"sites", name}, external)
+		if len(c.findings) == before {
+			c.leaf(it.Value(), s.any, []string{"sites", name})
+		}
+	}
+	return faulty
+}
+
+// unplaced tells an error of the package that no place could be found for.
+func (c *compilation) unplaced() {
+	for _, e := range errors.Errors(c.root.Validate(cue.Concrete(true))) {
+		if slices.ContainsFunc(e.Path(), isHelper) {
+			continue
+		}
+		for _, p := range userPositions(e) {
+			c.findings = append(c.findings, schemaFinding(tokenPos(p, c.src.texts[p.Filename()]), message(e)))
+			return
+		}
+	}
+}
+
+// isHelper reports whether a path element is a definition or hidden field of
+// the user's own, which may stay open.
+func isHelper(name string) bool {
+	return strings.HasPrefix(name, "#") && name != "#Topology" || strings.HasPrefix(name, "_")
+}
+
+func (c *compilation) walk(v cue.Value, s *shape, path []string, external bool) {
+	switch {
+	case s.isStruct():
+		c.walkStruct(v, s, path, external)
+	case s.elem != nil:
+		c.walkList(v, s, path, external)
+	default:
+		c.leaf(v, s, path)
+	}
+}
+
+func (c *compilation) walkStruct(v cue.Value, s *shape, path []string, external bool) {
+	it, err := v.Fields()
+	if err != nil {
+		c.leaf(v, s, path)
+		return
+	}
+	before := len(c.findings)
+	seen := map[string]bool{}
+	var strange []string
+	for it.Next() {
+		sel := it.Selector()
+		if sel.ConstraintType() != 0 {
+			continue
+		}
+		name := sel.Unquoted()
+		seen[name] = true
+		at := append(slices.Clone(path), name)
+		kid := s.step(name)
+		switch {
+		case kid == nil:
+			if meant := c.unknown(it.Value(), s, at); meant != "" {
+				strange = append(strange, meant)
+			}
+		case it.Value().Validate(cue.Concrete(true)) != nil:
+			c.walk(it.Value(), kid, at, external)
+		}
+	}
+	for _, name := range c.requiredAt(s, path, external) {
+		if !seen[name] && !slices.Contains(strange, name) {
+			c.missing(v, append(slices.Clone(path), name))
+		}
+	}
+	if len(c.findings) == before && v.Validate(cue.Concrete(true)) != nil {
+		c.leaf(v, s, path)
+	}
+}
+
+// requiredAt returns the fields that must be there. Those of a link are not
+// asked of a site that is known and not managed.
+func (c *compilation) requiredAt(s *shape, path []string, external bool) []string {
+	if external || !isLink(path) || len(path) != 5 {
+		return s.required
+	}
+	managed := c.shape.step("sites").any.managed
+	return append(slices.Clone(s.required), managed.step("cluster").step("links").step("").required...)
+}
+
+// isLink reports whether the path is that of a link or below it.
+func isLink(path []string) bool {
+	return len(path) >= 5 && path[0] == "sites" && path[2] == "cluster" && path[3] == "links"
+}
+
+func (c *compilation) walkList(v cue.Value, s *shape, path []string, external bool) {
+	it, err := v.List()
+	if err != nil {
+		c.leaf(v, s, path)
+		return
+	}
+	before := len(c.findings)
+	for i := 0; it.Next(); i++ {
+		if it.Value().Validate(cue.Concrete(true)) != nil {
+			c.walk(it.Value(), s.elem, append(slices.Clone(path), fmt.Sprint(i)), external)
+		}
+	}
+	if len(c.findings) == before {
+		c.leaf(v, s, path)
+	}
+}
+
+// unknown tells a field that the schema does not know, and returns the one
+// that was probably meant.
+func (c *compilation) unknown(v cue.Value, s *shape, path []string) string {
+	name := path[len(path)-1]
+	d := schemaFinding(c.placeOf(v, nil, path, true), "unknown field "+name)
+	meant := suggest(name, s.names())
+	switch {
+	case meant != "":
+		d.Message += "; did you mean " + meant + "?"
+		c.bad.add(append(slices.Clone(path[:len(path)-1]), meant))
+	case len(path) == 1:
+		d.Help = "a topology has the fields " + strings.Join(s.names(), ", ") + "; fields of your own begin with _ or #"
+	default:
+		d.Help = "known here: " + strings.Join(s.names(), ", ")
+	}
+	d.Label = "no such field"
+	c.fault(d, path)
+	return meant
+}
+
+func (c *compilation) missing(v cue.Value, path []string) {
+	name, above := path[len(path)-1], path[:len(path)-1]
+	what := "the field is missing"
+	if isLink(above) && len(above) == 5 {
+		what = "the link to " + above[4] + " has no " + name
+	} else {
+		what = shortPath(above) + " has no " + name
+	}
+	d := schemaFinding(c.placeOf(v, nil, above, true), what)
+	d.Label = name + " belongs here"
+	c.fault(d, path)
+}
+
+// leaf tells one value that does not fit.
+func (c *compilation) leaf(v cue.Value, s *shape, path []string) {
+	errs := errors.Errors(v.Validate(cue.Concrete(true)))
+	errs = slices.DeleteFunc(errs, func(e errors.Error) bool { return slices.ContainsFunc(e.Path(), isHelper) })
+	if len(errs) == 0 {
+		return
+	}
+	name := shortPath(path)
+	positions := c.positions(errs)
+	d := schemaFinding(c.placeOf(v, positions, path, false), "")
+	first := errs[len(errs)-1]
+	format, _ := first.Msg()
+	constraint := strings.HasPrefix(format, "conflicting values") || strings.HasPrefix(format, "invalid value") || strings.HasPrefix(format, "incomplete value")
+	switch {
+	case strings.HasPrefix(format, "conflicting values") && len(positions) > 1 && !ownPosition(errs):
+		d.Message = name + " is given two different values"
+		d.Label = "this value"
+		d.Pos = positions[0]
+		for _, p := range positions[1:] {
+			d.Related = append(d.Related, diagnostic.Related{Message: "and another one here", Pos: p})
+		}
+	case constraint:
+		d.Message = name + " must be " + s.describe()
+		if text := c.literalAt(path); text != "" && !isSecret(path) {
+			d.Message += ", not " + text
+		}
+		d.Label = "this value"
+	case isSecret(path):
+		d.Message = name + " cannot be evaluated"
+	default:
+		d.Message = name + ": " + message(first)
+	}
+	c.fault(d, path)
+}
+
+func (s *shape) describe() string {
+	switch {
+	case s.words != "":
+		return s.words
+	case s.isStruct():
+		return "a struct: {...}"
+	case s.elem != nil:
+		return "a list: [...]"
+	}
+	return "of another type"
+}
+
+// fault records a schema finding about the path, and what it holds back.
+func (c *compilation) fault(d diagnostic.Diagnostic, path []string) {
+	c.bad.add(path)
+	if path[0] == "sites" && len(path) > 1 {
+		held := diagnostic.Scope{Site: path[1]}
+		if isLink(path) {
+			held.Peer = path[4]
+		}
+		d.Sites = []string{path[1]}
+		d.Holds = []diagnostic.Scope{held}
+	}
+	c.findings = append(c.findings, d)
+}
+
+// shortPath names a field as its author thinks of it: a link's field from the
+// link on, a site's from the site on.
+func shortPath(path []string) string {
+	switch {
+	case isLink(path) && len(path) == 5:
+		return "the link to " + path[4]
+	case isLink(path):
+		path = path[5:]
+	case path[0] == "sites" && len(path) == 2:
+		return "site " + path[1]
+	case path[0] == "sites" && len(path) > 2:
+		path = path[2:]
+	}
+	return strings.Join(path, ".")
+}
+
+func isSecret(path []string) bool {
+	last := path[len(path)-1]
+	return last == "password" || last == "password_hash" || last == "secret"
+}
+
+// literalAt is the value at the path as written, if it is written once and short.
+func (c *compilation) literalAt(path []string) string {
+	p := c.index.find(path...)
+	if p == nil || len(p.decls) != 1 {
+		return ""
+	}
+	return shortLiteral(p.decls[0].value)
+}
+
+// placeOf finds where in the users' files a value, or with label its label,
+// stands: written out, or else what made it.
+func (c *compilation) placeOf(v cue.Value, positions []diagnostic.Pos, path []string, label bool) diagnostic.Pos {
+	if p := c.index.find(path...); p != nil && len(p.decls) > 0 {
+		if label {
+			return c.index.labelPos(path...)
+		}
+		if len(p.decls) == 1 || len(positions) == 0 {
+			return nodePos(p.decls[0].value)
+		}
+	}
+	if len(positions) > 0 {
+		return positions[0]
+	}
+	if pos := c.made(v); !pos.IsZero() {
+		return pos
+	}
+	return c.index.labelPos(path...)
+}
+
+// made returns where the user's expression that made a value begins.
+func (c *compilation) made(v cue.Value) diagnostic.Pos {
+	if p := madeAt(v, 4); p.IsValid() {
+		return tokenPos(p, c.src.texts[p.Filename()])
+	}
+	return diagnostic.Pos{}
+}
+
+func madeAt(v cue.Value, depth int) token.Pos {
+	if p := v.Pos(); isUser(p) {
+		return p
+	}
+	if depth == 0 {
+		return token.NoPos
+	}
+	if op, args := v.Expr(); op != cue.NoOp {
+		for _, a := range args {
+			if p := madeAt(a, depth-1); p.IsValid() {
+				return p
+			}
+		}
+	}
+	return token.NoPos
+}
+
+func isUser(p token.Pos) bool {
+	return p.HasAbsPos() && p.Filename() != "" && !strings.HasPrefix(p.Filename(), ownPrefix)
+}
+
+// positions returns the places in users' files that the errors speak of.
+func (c *compilation) positions(errs []errors.Error) []diagnostic.Pos {
+	var l []diagnostic.Pos
+	for _, e := range errs {
+		for _, p := range userPositions(e) {
+			if d := tokenPos(p, c.src.texts[p.Filename()]); !slices.Contains(l, d) {
+				l = append(l, d)
+			}
+		}
+	}
+	slices.SortFunc(l, diagnostic.Pos.Compare)
+	return l
+}
+
+func userPositions(e errors.Error) []token.Pos {
+	l := append([]token.Pos{e.Position()}, e.InputPositions()...)
+	return slices.DeleteFunc(l, func(p token.Pos) bool { return !isUser(p) })
+}
+
+func ownPosition(errs []errors.Error) bool {
+	return slices.ContainsFunc(errs, func(e errors.Error) bool {
+		return slices.ContainsFunc(append(e.InputPositions(), e.Position()), func(p token.Pos) bool {
+			return strings.HasPrefix(p.Filename(), ownPrefix)
+		})
+	})
+}
+
+// message is a CUE error's text in one bounded line, without its path.
+func message(e errors.Error) string {
+	format, args := e.Msg()
+	text := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	if len(text) > 300 {
+		text = strings.ToValidUTF8(text[:300], "") + "…"
+	}
+	return text
+}

@@ -1,0 +1,215 @@
+package compiler
+
+import (
+	"bytes"
+	"regexp"
+	"slices"
+	"strconv"
+
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/literal"
+	"cuelang.org/go/cue/token"
+
+	"clink/diagnostic"
+)
+
+// An index finds where the users' files say something: CUE's own positions of
+// structs are those of the schema. It knows labels that are written out; what
+// a pattern or comprehension makes has no place in it.
+type index struct {
+	root  *place
+	texts map[string][]byte
+	deps  map[string][]string // the files that a file's values come from, by file
+
+	overSites map[string]bool // files with a value that depends on which sites there are
+}
+
+// A place is one path in the users' files and everything they say there.
+type place struct {
+	decls    []decl
+	kids     map[string]*place // nil until expanded
+	order    []string          // of kids, as they stand in the source
+	wildIn   []string          // files that say something here for labels that are not written out
+	expanded bool
+}
+
+// A decl is one field, or one element of a list.
+type decl struct {
+	file  string
+	label ast.Node // nil for an element of a list
+	value ast.Expr
+}
+
+func newIndex(files []*ast.File, texts map[string][]byte) *index {
+	x := &index{root: &place{kids: map[string]*place{}, expanded: true}, texts: texts}
+	for _, f := range files {
+		x.root.addDecls(f.Filename, f.Decls)
+	}
+	x.dependencies(files, texts)
+	return x
+}
+
+func (p *place) addDecls(file string, decls []ast.Decl) {
+	for _, d := range decls {
+		switch d := d.(type) {
+		case *ast.Field:
+			name, ok := labelName(d.Label)
+			if !ok || d.Value == nil || d.Constraint == token.OPTION {
+				p.wild(file)
+				continue
+			}
+			p.add(name, decl{file, d.Label, d.Value})
+		case *ast.EmbedDecl:
+			p.addExpr(file, d.Expr)
+		case *ast.Comprehension:
+			p.wild(file)
+		}
+	}
+}
+
+func (p *place) wild(file string) {
+	if !slices.Contains(p.wildIn, file) {
+		p.wildIn = append(p.wildIn, file)
+	}
+}
+
+func (p *place) add(name string, d decl) {
+	kid := p.kids[name]
+	if kid == nil {
+		kid = &place{}
+		p.kids[name] = kid
+		p.order = append(p.order, name)
+	}
+	kid.decls = append(kid.decls, d)
+}
+
+func (p *place) addExpr(file string, e ast.Expr) {
+	switch e := e.(type) {
+	case *ast.StructLit:
+		p.addDecls(file, e.Elts)
+	case *ast.ListLit:
+		for i, el := range e.Elts {
+			if _, more := el.(*ast.Ellipsis); more {
+				return
+			}
+			if _, more := el.(*ast.Comprehension); more {
+				p.wild(file)
+				return
+			}
+			p.add(strconv.Itoa(i), decl{file, nil, el})
+		}
+	case *ast.ParenExpr:
+		p.addExpr(file, e.X)
+	case *ast.BinaryExpr:
+		if e.Op == token.AND {
+			p.addExpr(file, e.X)
+			p.addExpr(file, e.Y)
+			return
+		}
+		p.wild(file)
+	case *ast.BasicLit:
+	default:
+		p.wild(file)
+	}
+}
+
+func (p *place) expand() {
+	if p.expanded {
+		return
+	}
+	p.expanded = true
+	p.kids = map[string]*place{}
+	for _, d := range p.decls {
+		p.addExpr(d.file, d.value)
+	}
+}
+
+// find returns the place at the path, nil if no file writes it out.
+func (x *index) find(path ...string) *place {
+	p := x.root
+	for _, name := range path {
+		p.expand()
+		if p = p.kids[name]; p == nil {
+			return nil
+		}
+	}
+	return p
+}
+
+// labelPos is where the path's label stands first in the source, else that of
+// the nearest label above it.
+func (x *index) labelPos(path ...string) diagnostic.Pos {
+	for n := len(path); n > 0; n-- {
+		p := x.find(path[:n]...)
+		if p == nil {
+			continue
+		}
+		for _, d := range p.decls {
+			if d.label != nil {
+				return nodePos(d.label)
+			}
+			return nodePos(d.value)
+		}
+	}
+	return diagnostic.Pos{}
+}
+
+// valuePos is the value at the path where it is written out once.
+func (x *index) valuePos(path ...string) (diagnostic.Pos, bool) {
+	p := x.find(path...)
+	if p == nil || len(p.decls) == 0 {
+		return diagnostic.Pos{}, false
+	}
+	return nodePos(p.decls[0].value), true
+}
+
+func labelName(l ast.Label) (string, bool) {
+	if a, ok := l.(*ast.Alias); ok {
+		if l, ok = a.Expr.(ast.Label); !ok {
+			return "", false
+		}
+	}
+	switch l := l.(type) {
+	case *ast.Ident:
+		return l.Name, true
+	case *ast.BasicLit:
+		if l.Kind == token.STRING {
+			s, err := literal.Unquote(l.Value)
+			return s, err == nil
+		}
+	}
+	return "", false
+}
+
+// nodePos is the range of a node in a user's file.
+func nodePos(n ast.Node) diagnostic.Pos {
+	if a, ok := n.(*ast.Alias); ok {
+		n = a.Expr
+	}
+	p, e := n.Pos().Position(), n.End().Position()
+	return diagnostic.Pos{File: p.Filename, Line: p.Line, Column: p.Column, EndLine: e.Line, EndColumn: e.Column}
+}
+
+// tokenPos is the token at p: CUE's errors know where something begins only.
+func tokenPos(p token.Pos, text []byte) diagnostic.Pos {
+	at := p.Position()
+	d := diagnostic.Pos{File: at.Filename, Line: at.Line, Column: at.Column, EndLine: at.Line, EndColumn: at.Column}
+	if at.Offset < 0 || at.Offset >= len(text) {
+		return d
+	}
+	d.EndColumn += tokenLen(text[at.Offset:])
+	return d
+}
+
+var tokenForm = regexp.MustCompile(`^(?:"(?:[^"\\\n]|\\[^\n])*"|[\p{L}\p{N}_#$.]+|[^\s])`)
+
+func tokenLen(text []byte) int {
+	line, _, _ := bytes.Cut(text[:min(len(text), 4096)], []byte("\n"))
+	return len(tokenForm.Find(line))
+}
+
+func offsetPos(name string, text []byte, offset int) diagnostic.Pos {
+	line := bytes.Count(text[:offset], []byte("\n")) + 1
+	column := offset - bytes.LastIndexByte(text[:offset], '\n')
+	return diagnostic.Pos{File: name, Line: line, Column: column, EndLine: line, EndColumn: column + 1}
+}

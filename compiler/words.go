@@ -1,0 +1,315 @@
+package compiler
+
+import (
+	"fmt"
+	"strings"
+
+	"clink/diagnostic"
+	"clink/topology"
+)
+
+// word turns what a rule found into a finding: at the user's place, with the
+// other side's place beside it.
+func (k *checker) word(f found) diagnostic.Diagnostic {
+	d := diagnostic.Diagnostic{Rule: f.rule, Severity: diagnostic.Error, Sites: []string{f.site}}
+	if r, ok := diagnostic.FindRule(f.rule); ok {
+		d.Severity = r.Severity
+		if r.Gates {
+			d.Holds = []diagnostic.Scope{{Site: f.site, Peer: f.peer}}
+		}
+	}
+	if f.peer != "" {
+		d.Pos = k.link(f.site, f.peer)
+		if f.peer != f.site && k.t.Sites[f.peer] != nil {
+			d.Sites = append(d.Sites, f.peer)
+		}
+	}
+	switch f.rule {
+	case "name-mismatch":
+		k.wordNameMismatch(f, &d)
+	case "self-link":
+		d.Message, d.Label = f.site+" links to itself", "this link"
+		d.Help = "a link's key is the peer's name, not the own one"
+	case "unknown-site":
+		k.wordUnknown(f, &d)
+	case "one-sided":
+		k.wordOneSided(f, &d)
+	case "enable-mismatch":
+		k.wordEnable(f, &d)
+	case "tls-mismatch":
+		k.wordTLS(f, &d)
+	case "clientid-collision":
+		k.wordCollision(f, &d)
+	case "peer-unauthenticated":
+		k.wordUnauthenticated(f, &d)
+	case "literal-secret":
+		k.wordLiteral(f, &d)
+	default:
+		k.wordServer(f, &d)
+	}
+	return d
+}
+
+func related(message string, pos diagnostic.Pos) []diagnostic.Related {
+	if pos.IsZero() {
+		return nil
+	}
+	return []diagnostic.Related{{Message: message, Pos: pos}}
+}
+
+func (k *checker) wordNameMismatch(f found, d *diagnostic.Diagnostic) {
+	s, declared := k.t.Sites[f.site], k.names[f.site]
+	if declared == "" {
+		declared = s.Name
+	}
+	d.Pos = s.Pos
+	if k.at != nil {
+		if p, ok := k.at([]string{"sites", f.site, "cluster", "name"}, false); ok {
+			d.Pos = p
+			d.Related = related("the site's key", s.Pos)
+		}
+	}
+	d.Message = fmt.Sprintf("site %s calls its cluster %s; the two must be one name", f.site, declared)
+	d.Label = "this name"
+	d.Help = fmt.Sprintf("leave cluster.name out, or write name: %q", f.site)
+}
+
+func (k *checker) wordUnknown(f found, d *diagnostic.Diagnostic) {
+	d.Message, d.Label = fmt.Sprintf("%s links to %s, but no site has that name", f.site, f.peer), "this link"
+	names := k.t.Names()
+	if meant := suggest(f.peer, names); meant != "" {
+		d.Message += "; did you mean " + meant + "?"
+		d.Related = related(meant+" is here", k.t.Sites[meant].Pos)
+		d.Sites = append(d.Sites, meant)
+		d.Help = fmt.Sprintf("write links: %q", meant)
+		return
+	}
+	const most = 8
+	more := ""
+	if len(names) > most {
+		names, more = names[:most], fmt.Sprintf(" and %d more", len(names)-most)
+	}
+	d.Help = "there are " + strings.Join(names, ", ") + more + "; a cluster that clink does not manage is a site with target: external: true"
+}
+
+func (k *checker) wordOneSided(f found, d *diagnostic.Diagnostic) {
+	d.Message = fmt.Sprintf("%s links to %s, but %s has no link back", f.site, f.peer, f.peer)
+	d.Label = "this link"
+	d.Related = related("its other half belongs here", k.half(f.peer))
+	d.Help = fmt.Sprintf("add links: %q: {...} there; clinkc explain one-sided", f.site)
+}
+
+// half is the place, as an empty range, where a site's links stand or belong.
+func (k *checker) half(site string) diagnostic.Pos {
+	pos := k.t.Sites[site].Pos
+	if k.at != nil {
+		for _, path := range [][]string{{"sites", site, "cluster", "links"}, {"sites", site, "cluster"}, {"sites", site}} {
+			if p, ok := k.at(path, true); ok {
+				pos = p
+				break
+			}
+		}
+	}
+	pos.EndLine, pos.EndColumn = pos.Line, pos.Column
+	return pos
+}
+
+func (k *checker) wordEnable(f found, d *diagnostic.Diagnostic) {
+	d.Message = fmt.Sprintf("%s's link to %s is enabled, but the link back is disabled", f.site, f.peer)
+	d.Label = "enabled here"
+	d.Related = related("disabled here", k.link(f.peer, f.site, "enable"))
+	d.Help = "enable both halves or disable both; clinkc explain enable-mismatch"
+}
+
+// wordServer words the server rules.
+func (k *checker) wordServer(f found, d *diagnostic.Diagnostic) {
+	l, _ := k.t.Sites[f.site].Link(f.peer)
+	d.Pos = k.link(f.site, f.peer, "server")
+	d.Label = "this address"
+	peer := k.t.Sites[f.peer]
+	should := bestEndpoint(peer, l)
+	switch f.rule {
+	case "server-many":
+		list, _ := parseServer(l.Server)
+		d.Message = fmt.Sprintf("server holds %d addresses; EMQX below 6.3.0 cannot change any link any more after that", len(list))
+		d.Help = "write one address, such as that of a load balancer in front of the cluster"
+		return
+	case "server-is-self":
+		d.Message = fmt.Sprintf("server %s is %s itself, not %s", l.Server, f.site, f.peer)
+		d.Related = k.listeners(k.t.Sites[f.site], l.Server, f.site+" listens here")
+	case "server-is-third":
+		d.Message = fmt.Sprintf("server %s is %s, not %s", l.Server, f.other, f.peer)
+		d.Related = k.listeners(k.t.Sites[f.other], l.Server, f.other+" listens here")
+		d.Sites = append(d.Sites, f.other)
+	default:
+		d.Message = fmt.Sprintf("%s has no endpoint %s", f.peer, l.Address)
+		if m, ok := disabledAt(peer, l); ok {
+			d.Message += ": its listener " + m.Name + " is disabled"
+			d.Related = related("disabled here", m.Pos)
+		}
+	}
+	if should.host == "" {
+		d.Help = fmt.Sprintf(`%s names no endpoint: give one of its listeners advertise: ["host:port"]`, f.peer)
+		d.Related = append(d.Related, related(f.peer+" is here", peer.Pos)...)
+		return
+	}
+	d.Help = fmt.Sprintf("write server: %q", should.String())
+	d.Related = append(d.Related, k.listeners(peer, should.String(), f.peer+" listens here")...)
+}
+
+// listeners is the place of the site's listener at the address, else of its
+// first one at that host.
+func (k *checker) listeners(s *topology.Site, server, message string) []diagnostic.Related {
+	list, err := parseServer(server)
+	if err != nil {
+		return nil
+	}
+	var host diagnostic.Pos
+	for _, m := range s.Listeners {
+		for _, a := range endpoints(m) {
+			switch {
+			case a.String() == list[0].String():
+				return related(message, m.Pos)
+			case a.host == list[0].host && host.IsZero():
+				host = m.Pos
+			}
+		}
+	}
+	return related(message, host)
+}
+
+func disabledAt(peer *topology.Site, l topology.Link) (topology.Listener, bool) {
+	for _, m := range peer.Listeners {
+		for _, a := range endpoints(m) {
+			if !m.Enable && a.String() == l.Address {
+				return m, true
+			}
+		}
+	}
+	return topology.Listener{}, false
+}
+
+// bestEndpoint is what a link's server should be: an endpoint of the peer that
+// speaks what the link speaks, if possible on the host that was written.
+func bestEndpoint(peer *topology.Site, l topology.Link) address {
+	var best address
+	bestScore := -1
+	list, _ := parseServer(l.Server)
+	for _, m := range peer.Listeners {
+		if !m.Enable || m.Type == topology.WS || m.Type == topology.WSS {
+			continue
+		}
+		for _, a := range endpoints(m) {
+			score := 0
+			if fits(m, l) {
+				score += 2
+			}
+			if len(list) > 0 && a.host == list[0].host {
+				score++
+			}
+			if score > bestScore {
+				best, bestScore = a, score
+			}
+		}
+	}
+	return best
+}
+
+func (k *checker) wordTLS(f found, d *diagnostic.Diagnostic) {
+	peer := k.t.Sites[f.peer]
+	l, _ := k.t.Sites[f.site].Link(f.peer)
+	m, _ := meets(peer, l)
+	d.Pos, d.Label = k.link(f.site, f.peer, "server"), "this address"
+	d.Related = related("this listener", m.Pos)
+	should := bestEndpoint(peer, l)
+	fit := ""
+	if should.host != "" && should.String() != l.Address {
+		fit = fmt.Sprintf(`, or write server: %q`, should.String())
+	}
+	switch f.kind {
+	case "scheme":
+		d.Message = "server says mqtts://, but ssl.enable is false; EMQX ignores the scheme and speaks plain MQTT"
+		d.Help = "write ssl: enable: true, or leave the scheme out"
+	case "ws":
+		d.Message = fmt.Sprintf("%s is the WebSocket listener %s of %s; links speak MQTT over TCP or TLS", l.Address, m.Name, f.peer)
+		d.Help = "address a tcp or ssl listener" + fit
+	case "plain":
+		d.Message = fmt.Sprintf("the link speaks plain MQTT, but %s's listener %s at %s expects TLS", f.peer, m.Name, l.Address)
+		d.Help = "write ssl: enable: true" + fit
+	default:
+		d.Message = fmt.Sprintf("the link speaks TLS, but %s's listener %s at %s is plain", f.peer, m.Name, l.Address)
+		d.Help = "address a listener with ssl" + fit
+	}
+}
+
+func (k *checker) wordCollision(f found, d *diagnostic.Diagnostic) {
+	var mine, other arrival
+	for _, a := range k.incoming[f.at] {
+		switch {
+		case a.site == f.site && a.peer == f.peer:
+			mine = a
+		case a.grant.Peer == f.other:
+			other = a
+		}
+	}
+	d.Pos, d.Label = k.prefixPos(mine), "this prefix"
+	d.Message = fmt.Sprintf("%s and %s come to %s with the same client id prefix %s", mine.grant.Peer, f.other, f.at, quoted(mine.grant.ClientIDPrefix))
+	d.Related = related("the same prefix here", k.prefixPos(other))
+	d.Sites = []string{f.site, other.site, f.at}
+	d.Holds = append(d.Holds, diagnostic.Scope{Site: other.site, Peer: other.peer})
+	d.Help = "give each link a clientid of its own; clinkc explain clientid-collision"
+}
+
+// prefixPos is where the client id prefix of an arrival is said.
+func (k *checker) prefixPos(a arrival) diagnostic.Pos {
+	if a.grant.Peer != a.site {
+		return k.link(a.site, a.peer, "inbound", "clientid")
+	}
+	return k.link(a.site, a.peer, "clientid")
+}
+
+func (k *checker) wordUnauthenticated(f found, d *diagnostic.Diagnostic) {
+	broker := k.t.Sites[f.at]
+	comer := f.site
+	if f.at == f.site {
+		comer = f.peer
+	}
+	d.Label = "this link"
+	d.Message = fmt.Sprintf("%s comes to %s with neither password nor client certificate", comer, f.at)
+	d.Help = `give the link username and password: "file://secrets/..."`
+	if f.at == f.site {
+		d.Help = `say in inbound how it comes: {username: "...", password: "file://secrets/..."}`
+	} else {
+		l, _ := k.t.Sites[f.site].Link(f.peer)
+		if m, ok := meets(broker, l); ok {
+			d.Related = related("this listener lets it in", m.Pos)
+		}
+	}
+	if f.loopback {
+		d.Severity, d.Holds = diagnostic.Warning, nil
+		d.Message += "; on loopback only programs of this machine can do the same"
+		return
+	}
+	d.Message += ": whoever knows its client id prefix can inject messages"
+}
+
+func (k *checker) wordLiteral(f found, d *diagnostic.Diagnostic) {
+	path := k.literals[f.field]
+	if len(path) == 0 {
+		return
+	}
+	d.Pos = k.t.Sites[f.site].Pos
+	if isLink(path) {
+		d.Pos = k.link(f.site, path[4], path[5:]...)
+		d.Message = fmt.Sprintf("the %s of %s's link to %s is written in the source", strings.Join(path[5:], "."), f.site, path[4])
+	} else {
+		if k.at != nil {
+			if p, ok := k.at(path, false); ok {
+				d.Pos = p
+			}
+		}
+		d.Message = fmt.Sprintf("%s of %s is written in the source", strings.Join(path[2:], "."), f.site)
+	}
+	d.Label = "a credential"
+	d.Help = `put it into a file that is not committed and write "file://secrets/NAME", or "env://NAME"`
+}
