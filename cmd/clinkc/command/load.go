@@ -1,0 +1,86 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"time"
+
+	"clink/compiler"
+	"clink/diagnostic"
+	"clink/source"
+)
+
+// A loaded topology is what the source says, and what the compiler says of it.
+type loaded struct {
+	*compiler.Result
+	revision string
+}
+
+// load reads and compiles the directory that a command line names, or one file
+// from standard input for "-".
+func (c Command) load(ctx context.Context, args []string) (*loaded, error) {
+	files, revision, err := c.read(ctx, args)
+	if err != nil {
+		return nil, err
+	}
+	result, err := compiler.Compile(ctx, files, compiler.Options{Now: time.Now()})
+	if err != nil {
+		return nil, fmt.Errorf("compile the topology: %w", err)
+	}
+	return &loaded{result, revision}, nil
+}
+
+func (c Command) read(ctx context.Context, args []string) (fs.FS, string, error) {
+	name := "."
+	if len(args) > 0 {
+		name = args[0]
+	}
+	if name == "-" {
+		return c.readStdin()
+	}
+	path := c.path(name)
+	if err := checkDir(name, path); err != nil {
+		return nil, "", err
+	}
+	dir, err := source.Open(path, source.Options{})
+	if err != nil {
+		return nil, "", err
+	}
+	snapshot, err := dir.Snapshot(ctx)
+	if errors.Is(err, source.ErrNoCUE) {
+		return nil, "", fmt.Errorf("%s holds no CUE files: name the topology directory, the one with the files that say \"package topology\"", path)
+	}
+	if err != nil {
+		return nil, "", err
+	}
+	return snapshot, snapshot.Revision, nil
+}
+
+// checkDir says what is wrong with a name that is no directory, in words that
+// fit the likely slip.
+func checkDir(name, path string) error {
+	info, err := os.Stat(path)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return fmt.Errorf("%s: no such directory: name the topology directory", path)
+	case err != nil:
+		return fmt.Errorf("read the topology directory: %w", err)
+	case !info.IsDir():
+		return usageError{fmt.Errorf("%s is a file: name the directory that holds it", name), ""}
+	}
+	return nil
+}
+
+// report is l in the form in which findings are printed.
+func (l *loaded) report() diagnostic.Report {
+	return diagnostic.Report{
+		Revision: l.revision,
+		Findings: l.Findings,
+		Sites:    len(l.Topology.Sites),
+		Links:    l.Topology.Links(),
+		Sources:  l.Sources,
+	}
+}
