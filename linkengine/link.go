@@ -18,6 +18,10 @@ import (
 // finishGrace is for how long queues are still drained when the engine stops.
 const finishGrace = time.Second
 
+// minRetry is the shortest time after which an acknowledgement that did not
+// come is taken for a fault of the connection.
+const minRetry = 10 * time.Second
+
 // A link is one link as it runs, for as long as it is in the engine. Its parts
 // come and go; counters, the gate and the peer's presence stay.
 type link struct {
@@ -132,7 +136,7 @@ func sameRoad(a, b topology.Link) bool {
 
 func samePool(a, b topology.Link) bool {
 	return a.PoolSize == b.PoolSize && a.MaxInflight == b.MaxInflight &&
-		queueBytes(a) == queueBytes(b) && queueAge(a) == queueAge(b) && a.Queue.WhenFull == b.Queue.WhenFull
+		queueBytes(a) == queueBytes(b) && queueAge(a) == queueAge(b) && a.RetryInterval.Value == b.RetryInterval.Value && a.Queue.WhenFull == b.Queue.WhenFull
 }
 
 // queueBytes is the bound of one lane's queue. EMQX's max_buffer_bytes is for
@@ -196,7 +200,7 @@ func (l *link) startForwarder(cfg topology.Link) {
 func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 	return forwarder.New(forwarder.Options{
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
-		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), WhenFull: cfg.Queue.WhenFull,
+		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters,
 		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
 			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})

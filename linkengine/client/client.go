@@ -93,17 +93,23 @@ var ErrClosed = errors.New("the connection was closed")
 // Dial connects and waits for CONNACK, until ctx ends. The connection outlives
 // ctx; it must be closed.
 func Dial(ctx context.Context, opts Options) (*Conn, error) {
-	if opts.MaxPacket <= 0 {
-		opts.MaxPacket = 1 << 20
-	}
 	raw, err := dial(ctx, opts)
 	if err != nil {
 		return nil, err
 	}
+	return Connect(ctx, raw, opts)
+}
+
+// Connect is Dial over a connection that is there already, and is closed with
+// the one returned, or if there is none.
+func Connect(ctx context.Context, raw net.Conn, opts Options) (*Conn, error) {
+	if opts.MaxPacket <= 0 {
+		opts.MaxPacket = 1 << 20
+	}
 	c := &Conn{opts: opts, net: raw, started: time.Now(), waiting: make(map[uint16]chan byte), done: make(chan struct{})}
-	stop := context.AfterFunc(ctx, func() { raw.SetDeadline(time.Unix(1, 0)) })
+	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	r := bufio.NewReaderSize(raw, readBuffer)
-	if err = c.connect(r); !stop() || err != nil {
+	if err := c.connect(r); !stop() || err != nil {
 		raw.Close()
 		return nil, fmt.Errorf("connect to %s: %w", opts.Address, errors.Join(context.Cause(ctx), err))
 	}

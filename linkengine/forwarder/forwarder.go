@@ -64,6 +64,7 @@ type Options struct {
 	Window   int           // unacknowledged messages a lane; the peer's Receive Maximum bounds it as well
 	Bytes    int64         // of the messages of one lane
 	MaxAge   time.Duration // of a message that waits
+	Retry    time.Duration // without a PUBACK, after which a lane connects anew and sends again
 	WhenFull string
 	Peer     Peer
 	Counters *Counters
@@ -137,7 +138,8 @@ func (f *Forwarder) Leave(successor *Forwarder) {
 	}
 }
 
-// Expire drops what has waited for too long.
+// Expire drops what has waited for too long, and ends connections on which the
+// peer has stopped acknowledging. It is to be called every second or so.
 func (f *Forwarder) Expire(now time.Time) {
 	for _, l := range f.lanes {
 		l.expire(now)

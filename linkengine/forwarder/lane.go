@@ -53,13 +53,16 @@ type lane struct {
 	wake        chan struct{}
 	hurry       chan struct{}
 
+	progress time.Time // last PUBACK, or the first message in flight
+	stalled  chan struct{}
+
 	lost      bool // a connection was lost, or not made, since the last drain began
 	connected bool
 	reason    string // why it is not connected
 }
 
 func newLane(n int, opts Options) *lane {
-	l := &lane{opts: opts, n: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), topics: make(map[string]int)}
+	l := &lane{opts: opts, n: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stalled: make(chan struct{}, 1), topics: make(map[string]int)}
 	l.room.L = &l.mu
 	return l
 }
@@ -70,7 +73,7 @@ func (l *lane) push(e entry) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for l.opts.Bytes > 0 && l.bytes+int64(e.size) > l.opts.Bytes && !l.closed {
-		if !l.makeRoom() {
+		if int64(e.size) > l.opts.Bytes || !l.makeRoom() {
 			l.opts.Counters.drop(QueueFull)
 			return true
 		}
@@ -87,9 +90,9 @@ func (l *lane) push(e entry) bool {
 // makeRoom drops the oldest entry, waits, or reports that there is no room.
 func (l *lane) makeRoom() bool {
 	switch {
-	case l.opts.WhenFull == Block && l.bytes > 0:
+	case l.opts.WhenFull == Block:
 		l.room.Wait()
-	case l.opts.WhenFull == DropNew, l.opts.WhenFull == Block:
+	case l.opts.WhenFull == DropNew:
 		return false
 	case l.parked.len() > 0:
 		l.discard(l.unpark(), QueueFull)
@@ -169,13 +172,17 @@ func (l *lane) start(conn *client.Conn) {
 		window = min(window, l.opts.Window)
 	}
 	n := 1
-	for n < window {
+	for n < 2*window { // twice, so that one late acknowledgement holds up little
 		n *= 2
 	}
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.acks = make([]uint64, n)
 	l.window, l.outstanding, l.lastID = window, 0, 0
+	select {
+	case <-l.stalled: // was meant for the connection before
+	default:
+	}
 }
 
 // requeue puts what was not acknowledged back in front, in order, and behind
@@ -244,6 +251,12 @@ func (l *lane) expire(now time.Time) {
 	if l.parked.len() > 0 && now.After(l.until) {
 		l.signal()
 	}
+	if l.opts.Retry > 0 && l.outstanding > 0 && now.Sub(l.progress) > l.opts.Retry {
+		select {
+		case l.stalled <- struct{}{}:
+		default:
+		}
+	}
 	l.room.Broadcast()
 }
 
@@ -271,6 +284,7 @@ func (l *lane) book(id uint16) bool {
 	}
 	*at = 0
 	l.outstanding--
+	l.progress = time.Now()
 	l.finish(s)
 	l.signal()
 	return true

@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"context"
+	"fmt"
 	"sync/atomic"
 	"time"
 
@@ -123,6 +124,8 @@ func (p *pump) run(ctx context.Context, grace *atomic.Int64) error {
 			case <-changed:
 			case <-p.conn.Done():
 				return p.conn.Err()
+			case <-p.stalled:
+				return fmt.Errorf("the peer sent no PUBACK for %v", p.opts.Retry)
 			case <-ended:
 				if grace.Load() == 0 {
 					return ctx.Err()
@@ -183,7 +186,7 @@ func (p *pump) take(now time.Time) bool {
 			continue
 		}
 		s := slot{entry: e, seq: p.seq + 1}
-		if e.rec.QoS > 0 && !p.identify(&s) {
+		if e.rec.QoS > 0 && !p.identify(&s, now) {
 			break
 		}
 		p.seq++
@@ -196,7 +199,7 @@ func (p *pump) take(now time.Time) bool {
 }
 
 // identify gives a slot a packet identifier, unless the window is full.
-func (l *lane) identify(s *slot) bool {
+func (l *lane) identify(s *slot, now time.Time) bool {
 	if l.outstanding >= l.window {
 		return false
 	}
@@ -209,7 +212,9 @@ func (l *lane) identify(s *slot) bool {
 		return false
 	}
 	*at, s.id, l.lastID = s.seq, id, id
-	l.outstanding++
+	if l.outstanding++; l.outstanding == 1 {
+		l.progress = now
+	}
 	return true
 }
 

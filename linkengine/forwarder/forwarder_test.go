@@ -1,0 +1,498 @@
+package forwarder_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"clink/linkengine/client"
+	"clink/linkengine/forwarder"
+	"clink/linkengine/wire"
+
+	"github.com/eclipse/paho.golang/packets"
+)
+
+// A far end is the peer's broker at the other end of a pipe: it accepts the
+// connection, keeps what is published, and acknowledges when it is told to.
+type farEnd struct {
+	conn net.Conn
+	got  chan *packets.Publish
+}
+
+func (f *farEnd) serve(connack *packets.Connack) {
+	defer close(f.got)
+	for {
+		p, err := packets.ReadPacket(f.conn)
+		if err != nil {
+			return
+		}
+		switch m := p.Content.(type) {
+		case *packets.Connect:
+			connack.WriteTo(f.conn)
+		case *packets.Publish:
+			f.got <- m
+		case *packets.Pingreq:
+			packets.NewControlPacket(packets.PINGRESP).WriteTo(f.conn)
+		}
+	}
+}
+
+func (f *farEnd) ack(id uint16, code byte) {
+	(&packets.Puback{PacketID: id, ReasonCode: code, Properties: &packets.Properties{}}).WriteTo(f.conn)
+}
+
+// topics takes what has come so far, as "1:t/a*" for topic t/a with packet
+// identifier 1, and a star if it was marked as sent before.
+func (f *farEnd) topics(t *testing.T) string {
+	t.Helper()
+	synctest.Wait()
+	var all []string
+	for {
+		select {
+		case m := <-f.got:
+			if m == nil {
+				return strings.Join(all, " ")
+			}
+			r, err := wire.DecodeForward(m.Payload, wire.DefaultLimits(0))
+			if err != nil || m.QoS != min(r.QoS, 1) || m.Topic != "$LINK/cluster/msg/a" {
+				t.Errorf("%v, %v", m, err)
+			}
+			star := ""
+			if m.Duplicate {
+				star = "*"
+			}
+			all = append(all, fmt.Sprintf("%d:%s%s", m.PacketID, r.Topic, star))
+		default:
+			return strings.Join(all, " ")
+		}
+	}
+}
+
+// A world is what a forwarder works in.
+type world struct {
+	*forwarder.Forwarder
+	counters forwarder.Counters
+	ends     chan *farEnd
+	down     bool // dialling fails
+	connack  packets.Properties
+
+	mu      sync.Mutex
+	ready   bool
+	wanted  map[string]bool
+	changed chan struct{}
+	losses  int
+}
+
+func (w *world) Lost() { w.mu.Lock(); defer w.mu.Unlock(); w.losses++ }
+
+func (w *world) Ready() (bool, <-chan struct{}) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.ready, w.changed
+}
+
+func (w *world) Wants(topic string) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.wanted[topic]
+}
+
+func (w *world) set(ready bool, wanted ...string) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.ready, w.wanted = ready, make(map[string]bool)
+	for _, topic := range wanted {
+		w.wanted[topic] = true
+	}
+	close(w.changed)
+	w.changed = make(chan struct{})
+}
+
+func (w *world) dial(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
+	w.mu.Lock()
+	down := w.down
+	w.mu.Unlock()
+	if down {
+		return nil, errors.New("nobody is there")
+	}
+	near, far := net.Pipe()
+	end := &farEnd{far, make(chan *packets.Publish, 1000)}
+	go end.serve(&packets.Connack{Properties: &w.connack})
+	w.ends <- end
+	return client.Connect(ctx, near, client.Options{ClientID: "x", Acked: acked})
+}
+
+// in runs a test in a bubble of its own time.
+func in(t *testing.T, opts forwarder.Options, connack packets.Properties, test func(t *testing.T, w *world)) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ends: make(chan *farEnd, 100), connack: connack, changed: make(chan struct{}), ready: true, wanted: map[string]bool{}}
+		opts.Topic, opts.Dial, opts.Peer, opts.Counters = "$LINK/cluster/msg/a", w.dial, w, &w.counters
+		w.Forwarder = forwarder.New(opts)
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { w.Run(ctx); close(ended) }()
+		test(t, w)
+		cancel()
+		<-ended
+		close(w.ends)
+		for e := range w.ends {
+			e.conn.Close()
+		}
+	})
+}
+
+func (w *world) send(qos byte, topics ...string) {
+	for _, topic := range topics {
+		w.Forward(&wire.Forward{QoS: qos, Topic: topic}, 0)
+	}
+}
+
+// hangUp ends the connection from the far side and returns the next one.
+func (w *world) hangUp(f *farEnd) *farEnd {
+	f.conn.Close()
+	return <-w.ends
+}
+
+func (w *world) check(t *testing.T, success, failed, dropped uint64, reasons string) {
+	t.Helper()
+	synctest.Wait()
+	c := &w.counters
+	got := fmt.Sprint(c.Success.Load(), c.Failed.Load(), c.Dropped.Load(), c.Reasons())
+	if want := fmt.Sprint(success, failed, dropped, " map["+reasons+"]"); got != want {
+		t.Errorf("success, failed, dropped, reasons: %s, want %s", got, want)
+	}
+}
+
+func expect(t *testing.T, got, want string) {
+	t.Helper()
+	if got != want {
+		t.Errorf("got %q, want %q", got, want)
+	}
+}
+
+func TestWindow(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1, Window: 3}, packets.Properties{}, func(t *testing.T, w *world) {
+		far := <-w.ends
+		w.send(1, "1", "2")
+		w.send(0, "zero")
+		w.send(2, "3", "4", "5")
+		expect(t, far.topics(t), "1:1 2:2 0:zero 3:3")
+		if g := w.Gauges(); g.Inflight != 3 || g.Queuing != 2 || g.QueueBytes == 0 {
+			t.Errorf("%+v", g)
+		}
+		far.ack(2, 0x10) // out of order
+		expect(t, far.topics(t), "4:4")
+		far.ack(2, 0) // again
+		far.ack(9, 0) // for nothing
+		expect(t, far.topics(t), "")
+		far.ack(1, 0x97)
+		expect(t, far.topics(t), "5:5")
+		for _, id := range []uint16{3, 4, 5} {
+			far.ack(id, 0)
+		}
+		w.check(t, 5, 1, 0, "puback-0x97:1")
+		if g := w.Gauges(); g != (forwarder.Gauges{}) {
+			t.Errorf("%+v", g)
+		}
+	})
+}
+
+func TestReceiveMaximumBoundsTheWindow(t *testing.T) {
+	two := uint16(2)
+	in(t, forwarder.Options{Lanes: 1, Window: 32}, packets.Properties{ReceiveMaximum: &two}, func(t *testing.T, w *world) {
+		far := <-w.ends
+		w.send(1, "1", "2", "3")
+		expect(t, far.topics(t), "1:1 2:2")
+	})
+}
+
+func TestPacketIdentifiersWrapAround(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1, Window: 3}, packets.Properties{}, func(t *testing.T, w *world) {
+		far := <-w.ends
+		const total = 70_000
+		for n := range total {
+			w.send(1, "t")
+			m := <-far.got
+			if want := uint16(n%65535) + 1; m.PacketID != want {
+				t.Fatalf("message %d has identifier %d, want %d", n, m.PacketID, want)
+			}
+			far.ack(m.PacketID, 0)
+		}
+		w.check(t, total, 0, 0, "")
+	})
+}
+
+func TestResend(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1, Window: 4}, packets.Properties{}, func(t *testing.T, w *world) {
+		w.set(true, "1", "2", "3", "4", "5", "6")
+		far := <-w.ends
+		w.send(1, "1", "2", "3", "4", "5")
+		w.send(0, "6")
+		expect(t, far.topics(t), "1:1 2:2 3:3 4:4")
+		far.ack(2, 0)
+		expect(t, far.topics(t), "5:5 0:6") // the window is free for 5
+		far = w.hangUp(far)
+		expect(t, far.topics(t), "1:1* 2:3* 3:4* 4:5*")
+		for id := range uint16(4) {
+			far.ack(id+1, 0)
+		}
+		w.check(t, 6, 0, 0, "")
+		if n := w.counters.Retried.Load(); n != 4 {
+			t.Errorf("%d retried", n)
+		}
+	})
+}
+
+// TestStall has a peer that leaves one message unacknowledged.
+func TestStall(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1, Window: 2, Retry: 15 * time.Second}, packets.Properties{}, func(t *testing.T, w *world) {
+		w.set(true, "1", "2")
+		far := <-w.ends
+		w.send(1, "1", "2")
+		expect(t, far.topics(t), "1:1 2:2")
+		far.ack(2, 0)
+		synctest.Wait()
+		time.Sleep(14 * time.Second)
+		w.Expire(time.Now())
+		expect(t, far.topics(t), "")
+		time.Sleep(2 * time.Second)
+		w.Expire(time.Now())
+		far = <-w.ends
+		expect(t, far.topics(t), "1:1*")
+	})
+}
+
+func TestTooLarge(t *testing.T) {
+	limit := uint32(400)
+	in(t, forwarder.Options{Lanes: 1}, packets.Properties{MaximumPacketSize: &limit}, func(t *testing.T, w *world) {
+		far := <-w.ends
+		for qos := range byte(2) {
+			w.Forward(&wire.Forward{QoS: qos, Topic: "large", Payload: make([]byte, 400)}, 0)
+			w.send(qos, "small")
+		}
+		expect(t, far.topics(t), "0:small 2:small")
+		far.ack(2, 0)
+		w.check(t, 2, 0, 2, "too-large:2")
+		if g := w.Gauges(); g != (forwarder.Gauges{}) {
+			t.Errorf("%+v", g)
+		}
+	})
+}
+
+func TestAge(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1, Window: 1, MaxAge: 45 * time.Second}, packets.Properties{}, func(t *testing.T, w *world) {
+		far := <-w.ends
+		w.send(1, "1", "2")
+		expect(t, far.topics(t), "1:1")
+		time.Sleep(40 * time.Second)
+		w.send(1, "3")
+		time.Sleep(6 * time.Second)
+		far.ack(1, 0)
+		expect(t, far.topics(t), "2:3") // 2 is too old
+		w.send(1, "4")
+		time.Sleep(46 * time.Second)
+		w.Expire(time.Now())
+		w.check(t, 1, 0, 2, "expired:2")
+	})
+}
+
+// three is room for three messages with topics and payloads next to nothing.
+const three = 3*513 + 100
+
+func TestFull(t *testing.T) {
+	for when, want := range map[string]string{"": "2:3 3:4", forwarder.DropOldest: "2:3 3:4", forwarder.DropNew: "2:2 3:3"} {
+		t.Run(when, func(t *testing.T) {
+			in(t, forwarder.Options{Lanes: 1, Window: 1, Bytes: three, WhenFull: when}, packets.Properties{}, func(t *testing.T, w *world) {
+				far := <-w.ends
+				w.send(1, "1")
+				expect(t, far.topics(t), "1:1") // in flight, and counts
+				w.send(1, "2", "3", "4")
+				w.Forward(&wire.Forward{QoS: 1, Topic: "x", Payload: make([]byte, three)}, 0) // would never fit
+				far.ack(1, 0)
+				got := far.topics(t)
+				far.ack(2, 0)
+				expect(t, got+" "+far.topics(t), want)
+				w.check(t, 2, 0, 2, "queue-full:2")
+			})
+		})
+	}
+}
+
+func TestBlock(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1, Window: 1, Bytes: three, WhenFull: forwarder.Block}, packets.Properties{}, func(t *testing.T, w *world) {
+		far := <-w.ends
+		w.send(1, "1", "2", "3")
+		done := make(chan struct{})
+		go func() { w.send(1, "4"); close(done) }()
+		synctest.Wait()
+		select {
+		case <-done:
+			t.Error("the publisher was not held up")
+		default:
+		}
+		for id, name := range []string{"1:1", "2:2", "3:3", "4:4"} {
+			expect(t, far.topics(t), name)
+			far.ack(uint16(id+1), 0)
+		}
+		<-done
+		w.check(t, 4, 0, 0, "")
+	})
+}
+
+func TestHold(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1, MaxAge: time.Minute}, packets.Properties{}, func(t *testing.T, w *world) {
+		far := <-w.ends
+		w.send(1, "a", "b")
+		expect(t, far.topics(t), "1:a 2:b")
+		w.set(false, "a", "b", "c")
+		far = w.hangUp(far)
+		w.send(1, "a", "c")
+		time.Sleep(20 * time.Second)
+		expect(t, far.topics(t), "")
+		w.set(true, "b") // the peer is back, with fewer routes
+		expect(t, far.topics(t), "1:b*")
+		w.send(1, "d") // matched when it was published
+		expect(t, far.topics(t), "2:d")
+		w.send(1, "a") // so its route is back, and the older ones go first
+		expect(t, far.topics(t), "3:a* 4:a 5:a")
+		time.Sleep(11 * time.Second)
+		w.Expire(time.Now())
+		w.check(t, 0, 0, 1, "no-route:1")
+		for id := range uint16(5) {
+			far.ack(id+1, 0)
+		}
+		w.check(t, 5, 0, 1, "no-route:1")
+		if w.losses != 1 {
+			t.Errorf("%d losses", w.losses)
+		}
+	})
+}
+
+// TestHoldEnds has a peer that never becomes ready.
+func TestHoldEnds(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1}, packets.Properties{}, func(t *testing.T, w *world) {
+		w.set(false, "a")
+		far := w.hangUp(<-w.ends)
+		w.send(1, "a", "b")
+		time.Sleep(forwarder.HoldTime - time.Second)
+		expect(t, far.topics(t), "")
+		time.Sleep(2 * time.Second)
+		expect(t, far.topics(t), "1:a")
+		w.Expire(time.Now())
+		w.check(t, 0, 0, 1, "no-route:1")
+	})
+}
+
+// TestLeave hands a queue on to a forwarder with another number of lanes.
+func TestLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ends: make(chan *farEnd, 100), changed: make(chan struct{}), ready: true, down: true}
+		opts := forwarder.Options{Lanes: 3, Peer: w, Counters: &w.counters, Dial: w.dial, Topic: "$LINK/cluster/msg/a"}
+		old := forwarder.New(opts)
+		for i := range 30 {
+			old.Forward(&wire.Forward{QoS: 1, Topic: fmt.Sprint(i), From: fmt.Sprint(i % 7)}, uint64(i%7))
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		old.Run(ctx)
+		if old.Forward(&wire.Forward{}, 0) {
+			t.Error("a forwarder that has ended takes messages")
+		}
+		opts.Lanes = 2
+		w.Forwarder = forwarder.New(opts)
+		old.Leave(w.Forwarder)
+		if g := w.Gauges(); g.Queuing != 30 || old.Gauges() != (forwarder.Gauges{}) {
+			t.Errorf("%+v, and %+v left", g, old.Gauges())
+		}
+		w.down = false
+		w.set(true)
+		for i := range 30 {
+			w.wanted[fmt.Sprint(i)] = true
+		}
+		ctx, cancel = context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { w.Run(ctx); close(ended) }()
+		last := make(map[string]int)
+		for range 2 {
+			far := <-w.ends
+			synctest.Wait()
+			for len(far.got) > 0 {
+				m := <-far.got
+				r, err := wire.DecodeForward(m.Payload, wire.DefaultLimits(0))
+				if err != nil {
+					t.Fatal(err)
+				}
+				var n int
+				fmt.Sscan(r.Topic, &n)
+				if before, ok := last[r.From]; ok && before >= n {
+					t.Errorf("%d after %d", n, before)
+				}
+				last[r.From] = n
+			}
+			far.conn.Close()
+		}
+		cancel()
+		<-ended
+		if len(last) != 7 {
+			t.Errorf("%v", last)
+		}
+		last = nil
+		w.Leave(nil)
+		if n := w.counters.Reasons()[forwarder.Stopped]; n != 30 {
+			t.Errorf("%d stopped", n)
+		}
+	})
+}
+
+// TestFinish sends what is queued after the end has come.
+func TestFinish(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ends: make(chan *farEnd, 100), changed: make(chan struct{}), ready: true}
+		f := forwarder.New(forwarder.Options{Lanes: 1, Window: 1, Peer: w, Counters: &w.counters, Dial: w.dial})
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { f.Run(ctx); close(ended) }()
+		far := <-w.ends
+		f.Forward(&wire.Forward{QoS: 1, Topic: "1"}, 0)
+		f.Forward(&wire.Forward{QoS: 1, Topic: "2"}, 0)
+		synctest.Wait()
+		f.Finish(time.Second)
+		cancel()
+		far.ack((<-far.got).PacketID, 0)
+		far.ack((<-far.got).PacketID, 0)
+		<-ended
+		w.check(t, 2, 0, 0, "")
+		far.conn.Close()
+	})
+}
+
+func TestState(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{ends: make(chan *farEnd, 100), changed: make(chan struct{}), ready: true, down: true}
+		f := forwarder.New(forwarder.Options{Lanes: 2, Peer: w, Counters: &w.counters, Dial: w.dial})
+		state := func() string {
+			synctest.Wait()
+			connected, failed, lanes, reason := f.State()
+			return fmt.Sprintf("%d %d %d %s", connected, failed, lanes, reason)
+		}
+		expect(t, state(), "0 0 2 ")
+		ctx, cancel := context.WithCancel(t.Context())
+		ended := make(chan struct{})
+		go func() { f.Run(ctx); close(ended) }()
+		expect(t, state(), "0 2 2 nobody is there")
+		w.mu.Lock()
+		w.down = false
+		w.mu.Unlock()
+		f.Hurry()
+		time.Sleep(time.Second)
+		expect(t, state(), "2 0 2 ")
+		cancel()
+		<-ended
+	})
+}
