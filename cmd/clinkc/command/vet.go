@@ -1,11 +1,13 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"io"
 	"os"
 	"slices"
+	"strings"
 
 	"clink/diagnostic"
 )
@@ -73,7 +75,7 @@ func (l *loaded) concerning(sites names) (diagnostic.Report, error) {
 		}
 		site, ok := l.Topology.Sites[name]
 		if !ok && !anywhere { // else it may stand in what could not be read
-			return r, usageError{fmt.Errorf("there is no site %q%s", name, didYouMean(name, known)), ""}
+			return r, usageError{fmt.Errorf("there is no site %q%s", name, cmp.Or(didYouMean(name, known), listed(known))), ""}
 		}
 		if ok {
 			r.Sites++
@@ -81,6 +83,15 @@ func (l *loaded) concerning(sites names) (diagnostic.Report, error) {
 		}
 	}
 	return r, nil
+}
+
+// listed names the first few of the sites that there are.
+func listed(sites []string) string {
+	const few = 10
+	if len(sites) > few {
+		return fmt.Sprintf("; there are %d, among them %s", len(sites), strings.Join(sites[:few], ", "))
+	}
+	return "; there are " + strings.Join(sites, ", ")
 }
 
 // colored decides whether text on w has colour. NO_COLOR is obeyed unless
