@@ -9,11 +9,14 @@ import (
 	"net"
 	"os"
 	"runtime"
+	"slices"
 	"strings"
 	"testing"
 	"time"
 
 	"clink/bench/loadgen"
+	"clink/compiler"
+	"clink/topic"
 
 	"go.uber.org/goleak"
 )
@@ -140,6 +143,27 @@ func TestMedianAndRounding(t *testing.T) {
 	for in, want := range map[time.Duration]time.Duration{0: 0, 999: 999, 1234567: 1230000, 71312 * time.Microsecond: 71300 * time.Microsecond} {
 		if got := round3(in); got != want {
 			t.Errorf("round3(%v) = %v, want %v", in, got, want)
+		}
+	}
+}
+
+// The topology that is measured must be one that clinkc finds nothing in.
+func TestTopologyIsClean(t *testing.T) {
+	dir := t.TempDir()
+	if err := writeTopology(dir, "127.0.0.1:40001", "127.0.0.1:40002"); err != nil {
+		t.Fatal(err)
+	}
+	res, err := compiler.Compile(t.Context(), os.DirFS(dir), compiler.Options{Now: time.Now()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, f := range res.Findings {
+		t.Errorf("%s: %s", f.Rule, f.Message)
+	}
+	for site, peer := range map[string]string{"bench-a": "bench-b", "bench-b": "bench-a"} {
+		l, ok := res.Topology.Sites[site].Link(peer)
+		if !ok || l.Password.IsZero() || !slices.Equal(l.Topics, []topic.Filter{"fwd/#"}) {
+			t.Errorf("%s: link to %s: %+v", site, peer, l)
 		}
 	}
 }
