@@ -13,7 +13,7 @@ import (
 // what has gone; it keeps no log of changes, and while the peer is away it does
 // not grow beyond the routes there are and those that went.
 type Table struct {
-	routes *broker.Routes
+	routes Routes
 	wake   chan struct{}
 
 	follow sync.Mutex // held while what is followed changes
@@ -46,8 +46,13 @@ const (
 	isDirty        // is in Table.dirty
 )
 
+// Routes are the local routes; see [broker.Routes.Watch].
+type Routes interface {
+	Watch(f func(r broker.Route, added bool)) (now []broker.Route, stop func())
+}
+
 // NewTable returns an empty table.
-func NewTable(routes *broker.Routes) *Table {
+func NewTable(routes Routes) *Table {
 	return &Table{routes: routes, wake: make(chan struct{}, 1), routed: make(map[key]state)}
 }
 

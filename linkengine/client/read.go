@@ -32,7 +32,7 @@ func (c *Conn) read(r *bufio.Reader) error {
 }
 
 func ended(err error) error {
-	if errors.Is(err, io.EOF) {
+	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the peer closed the connection")
 	}
 	return fmt.Errorf("read: %w", err)
