@@ -1,0 +1,321 @@
+package command
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"net/http/pprof"
+	"runtime/debug"
+	"slices"
+	"strings"
+	"time"
+
+	"clink/compiler"
+	"clink/httpapi"
+	"clink/reconciler"
+	"clink/source"
+	"clink/topology"
+
+	"golang.org/x/sync/errgroup"
+)
+
+// The data path allocates per message and keeps a small live heap, so that Go's
+// default would collect all the time. Users override both with GOGC and
+// GOMEMLIMIT.
+const gcPercent = 400
+
+// shutdownTime bounds a clean stop; what is not done by then is cut off.
+const shutdownTime = 10 * time.Second
+
+// daemon runs the sites until ctx ends.
+func (c Command) daemon(ctx context.Context, o options) error {
+	if c.Getenv("GOGC") == "" {
+		debug.SetGCPercent(gcPercent)
+	}
+	log := c.logger(o)
+	dir, err := source.Open(o.dir, source.Options{Log: log})
+	if err != nil {
+		return err
+	}
+	sites, first, err := chooseSites(ctx, dir, o)
+	if err != nil {
+		return err
+	}
+	unlock, err := lockSites(o.dataDir, sites)
+	if err != nil {
+		return err
+	}
+	defer unlock()
+	keys, keyPath, err := apiKeys(o.apiKeys, o.dataDir)
+	if err != nil {
+		return err
+	}
+	ln, err := listenHTTP(o)
+	if err != nil {
+		return err
+	}
+	defer ln.Close()
+	d, err := c.assemble(o, dir, sites, log)
+	if err != nil {
+		return err
+	}
+	d.keys, d.keyPath, d.ln = keys, keyPath, ln
+	d.announce(first)
+	return d.run(ctx)
+}
+
+func (c Command) logger(o options) *slog.Logger {
+	h := &slog.HandlerOptions{Level: o.logLevel}
+	if o.logFormat == "json" {
+		return slog.New(slog.NewJSONHandler(c.Stderr, h))
+	}
+	return slog.New(slog.NewTextHandler(c.Stderr, h))
+}
+
+func listenHTTP(o options) (net.Listener, error) {
+	ln, err := net.Listen("tcp", o.http)
+	if err != nil {
+		return nil, fmt.Errorf("REST API: %w: choose another address with --http", err)
+	}
+	if o.httpCert == "" {
+		return ln, nil
+	}
+	cert, err := tls.LoadX509KeyPair(o.httpCert, o.httpKey)
+	if err != nil {
+		ln.Close()
+		return nil, fmt.Errorf("certificate of the REST API: %w", err)
+	}
+	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
+}
+
+// chooseSites says which sites this process runs. Without --site it is all
+// embedded ones, but only where every listener is on loopback: a fleet that
+// lives on many machines must not come up whole on one of them.
+func chooseSites(ctx context.Context, dir *source.Dir, o options) ([]string, *compiler.Result, error) {
+	snap, err := dir.Snapshot(ctx)
+	if err != nil {
+		return nil, nil, err
+	}
+	res, err := compiler.Compile(ctx, snap, compiler.Options{Now: time.Now()})
+	if err != nil {
+		return nil, nil, fmt.Errorf("compile the topology: %w", err)
+	}
+	embedded := slices.DeleteFunc(res.Topology.Names(), func(n string) bool { return res.Topology.Sites[n].Target.Kind != topology.Embedded })
+	if len(o.sites) > 0 {
+		names := slices.Clone(o.sites)
+		slices.Sort(names)
+		names = slices.Compact(names)
+		for _, n := range names {
+			// A site whose file does not parse today may be known to the
+			// last good state: only a source without fault rules it out.
+			if !slices.Contains(embedded, n) && len(res.Findings) == 0 {
+				return nil, nil, usagef("the topology has no embedded site %q; it has %s", n, quoteAll(embedded))
+			}
+		}
+		return names, res, nil
+	}
+	if len(embedded) == 0 {
+		return nil, nil, usagef("no embedded site can be read from %s: run clinkc vet there, or name the sites with --site", o.dir)
+	}
+	for _, n := range embedded {
+		for _, l := range res.Topology.Sites[n].Listeners {
+			if l.Enable && !loopback(l.Bind) {
+				return nil, nil, usagef("site %s listens on %s, which is not loopback: say with --site which of %s this process runs", n, l.Bind, quoteAll(embedded))
+			}
+		}
+	}
+	return embedded, res, nil
+}
+
+// A daemon is the parts of one process, joined.
+type daemon struct {
+	options
+	Command
+	log     *slog.Logger
+	dir     *source.Dir
+	sites   []string
+	nodes   map[string]*embedded
+	loader  *loader
+	rec     *reconciler.Reconciler
+	keys    *httpapi.Keys
+	keyPath string
+	ln      net.Listener
+	started time.Time
+}
+
+func (c Command) assemble(o options, dir *source.Dir, sites []string, log *slog.Logger) (*daemon, error) {
+	d := &daemon{options: o, Command: c, log: log, dir: dir, sites: sites, nodes: map[string]*embedded{}, started: time.Now()}
+	targets := map[string]reconciler.Target{}
+	for _, s := range sites {
+		e, err := newEmbedded(s, o.dir, o.dataDir, log)
+		if err != nil {
+			return nil, err
+		}
+		d.nodes[s], targets[s] = e, e
+	}
+	d.loader = &loader{dir: dir, dataDir: o.dataDir, sites: sites, log: log}
+	if err := d.loader.restore(); err != nil {
+		log.Error("the last good state cannot be used; starting from the source alone", "err", err)
+	}
+	d.rec = &reconciler.Reconciler{Load: d.loader.load, Targets: targets, Log: log, Resync: o.resync}
+	return d, nil
+}
+
+// announce says what runs where, before anything does.
+func (d *daemon) announce(first *compiler.Result) {
+	w := d.Stdout
+	fmt.Fprintf(w, "clinkd %s runs %s of %s\n", version(), plural(len(d.sites), "site"), d.options.dir)
+	for _, name := range d.sites {
+		s, ok := first.Topology.Sites[name]
+		if !ok {
+			fmt.Fprintf(w, "  %s: not readable in the source; the last good state is used if there is one\n", name)
+			continue
+		}
+		for _, l := range s.Listeners {
+			if l.Enable {
+				fmt.Fprintf(w, "  %s: MQTT %s on %s\n", name, l.Type, l.Bind)
+			}
+		}
+		for _, l := range s.Links {
+			state := "link to"
+			if !l.Enable {
+				state = "disabled link to"
+			}
+			fmt.Fprintf(w, "  %s: %s %s at %s, topics %v\n", name, state, l.Name, l.Address, l.Topics)
+		}
+	}
+	scheme := "http"
+	if d.httpCert != "" {
+		scheme = "https"
+	}
+	fmt.Fprintf(w, "  REST API: %s://%s, key in %s\n", scheme, d.ln.Addr(), d.keyPath)
+}
+
+func (d *daemon) run(ctx context.Context) error {
+	g, ctx := errgroup.WithContext(ctx)
+	for _, name := range d.sites {
+		g.Go(func() error {
+			if err := d.nodes[name].Run(ctx); err != nil {
+				return fmt.Errorf("site %s: %w", name, err)
+			}
+			return nil
+		})
+	}
+	g.Go(func() error { return d.dir.Watch(ctx, d.rec.Wake) })
+	g.Go(func() error { return d.rec.Run(ctx) })
+	g.Go(func() error { return d.serve(ctx) })
+	g.Go(func() error { sighup(ctx, d.rec.Wake); return nil })
+	g.Go(func() error { return d.sayReady(ctx) })
+	if d.pprof != "" {
+		g.Go(func() error { return d.serveProfiles(ctx) })
+	}
+	err := waitAtMost(ctx, g, shutdownTime)
+	d.log.Info("stopped")
+	return err
+}
+
+// waitAtMost returns when all parts have ended, or some time after ctx has,
+// leaving behind parts that hang: the process is about to end.
+func waitAtMost(ctx context.Context, g *errgroup.Group, grace time.Duration) error {
+	done := make(chan error, 1)
+	go func() { done <- g.Wait() }()
+	select {
+	case err := <-done:
+		return err
+	case <-ctx.Done():
+	}
+	select {
+	case err := <-done:
+		return err
+	case <-time.After(grace):
+		return fmt.Errorf("not everything stopped within %v", grace)
+	}
+}
+
+func (d *daemon) serve(ctx context.Context) error {
+	srv := &http.Server{
+		Handler:           httpapi.New(d, httpapi.Options{Keys: d.keys, Log: d.log, Version: version()}),
+		ReadHeaderTimeout: 10 * time.Second,
+		ReadTimeout:       30 * time.Second,
+		IdleTimeout:       2 * time.Minute,
+		MaxHeaderBytes:    64 << 10,
+		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
+	}
+	return serveUntil(ctx, srv, d.ln)
+}
+
+func (d *daemon) serveProfiles(ctx context.Context) error {
+	ln, err := net.Listen("tcp", d.pprof)
+	if err != nil {
+		return fmt.Errorf("profiles: %w", err)
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("/debug/pprof/", pprof.Index)
+	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
+	mux.HandleFunc("/debug/pprof/profile", pprof.Profile)
+	mux.HandleFunc("/debug/pprof/trace", pprof.Trace)
+	return serveUntil(ctx, &http.Server{Handler: mux, ReadHeaderTimeout: 10 * time.Second}, ln)
+}
+
+func serveUntil(ctx context.Context, srv *http.Server, ln net.Listener) error {
+	var g errgroup.Group
+	served := make(chan struct{})
+	g.Go(func() error {
+		defer close(served)
+		if err := srv.Serve(ln); !errors.Is(err, http.ErrServerClosed) {
+			return fmt.Errorf("serve %s: %w", ln.Addr(), err)
+		}
+		return nil
+	})
+	select {
+	case <-ctx.Done():
+	case <-served:
+	}
+	end, cancel := context.WithTimeout(context.WithoutCancel(ctx), 2*time.Second)
+	defer cancel()
+	if err := srv.Shutdown(end); err != nil {
+		srv.Close()
+	}
+	return g.Wait()
+}
+
+// sayReady prints one line when the process first is ready.
+func (d *daemon) sayReady(ctx context.Context) error {
+	// Asked anew and again, since a listener whose port was taken comes up
+	// without anybody being told.
+	ask := time.NewTicker(20 * time.Millisecond)
+	defer ask.Stop()
+	for {
+		if s := d.State(); len(s.NotReady) == 0 {
+			fmt.Fprintf(d.Stdout, "ready: revision %s, %.1f s after the start\n", s.Revision, time.Since(d.started).Seconds())
+			if d.Ready != nil {
+				d.Ready(d.ln.Addr().String())
+			}
+			return nil
+		}
+		select {
+		case <-ctx.Done():
+			return nil
+		case <-ask.C:
+		}
+	}
+}
+
+func plural(n int, noun string) string {
+	if n == 1 {
+		return "1 " + noun
+	}
+	return fmt.Sprintf("%d %ss", n, noun)
+}
+
+func quoteAll(names []string) string {
+	quoted := make([]string, len(names))
+	for i, n := range names {
+		quoted[i] = fmt.Sprintf("%q", n)
+	}
+	return strings.Join(quoted, ", ")
+}

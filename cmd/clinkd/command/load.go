@@ -1,0 +1,154 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"path/filepath"
+	"slices"
+	"sync"
+	"time"
+
+	"clink/compiler"
+	"clink/reconciler"
+	"clink/source"
+	"clink/topology"
+)
+
+// A loader turns the source into what the reconciler should bring about: it
+// takes a snapshot, compiles it, keeps what a finding holds back at its last
+// good state, and remembers the outcome for the next start.
+type loader struct {
+	dir     *source.Dir
+	dataDir string
+	sites   []string
+	log     *slog.Logger
+
+	mu       sync.Mutex // guards the fields below
+	last     reconciler.LastGood
+	wasWhole bool // a load since the start held back no site
+	nSites   int  // in the source
+	nLinks   int
+}
+
+// load is the reconciler's Load.
+func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
+	snap, err := l.dir.Snapshot(ctx)
+	if err != nil {
+		return reconciler.Desired{}, err
+	}
+	now := time.Now()
+	res, err := compiler.Compile(ctx, snap, compiler.Options{Now: now})
+	if err != nil {
+		return reconciler.Desired{}, fmt.Errorf("compile the topology: %w", err)
+	}
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	applied, held := compiler.Hold(res, l.last.Topology, l.last.Held, now)
+	files := l.referenced(applied)
+	l.dir.SetExtra(files) // before the digests, so that no change falls between
+	l.digest(applied)
+	l.last = reconciler.LastGood{Topology: applied, Held: held, Revision: snap.Revision}
+	l.nSites, l.nLinks = len(res.Topology.Sites), res.Topology.Links()
+	l.wasWhole = l.wasWhole || !slices.ContainsFunc(held, func(h topology.Held) bool { return h.Peer == "" })
+	d := reconciler.Desired{Topology: applied, Revision: snap.Revision, Commit: snap.Commit, Findings: res.Findings, Held: held}
+	if err := l.remember(); err != nil {
+		// A full disk must not stop an incident's change from taking effect.
+		l.log.Error("the last good state could not be kept; a restart on a broken source would go without it", "err", err)
+	}
+	return d, nil
+}
+
+// restore reads the last good state of an earlier run: the newest that any
+// site of this process has. It is set aside where it cannot be used.
+func (l *loader) restore() error {
+	var errs []error
+	for _, site := range l.sites {
+		g, err := reconciler.ReadLastGood(lastGoodFile(l.dataDir, site))
+		switch {
+		case errors.Is(err, fs.ErrNotExist):
+		case err != nil:
+			errs = append(errs, err)
+		case l.last.Topology == nil:
+			l.last = g
+		}
+	}
+	return errors.Join(errs...)
+}
+
+func (l *loader) remember() error {
+	var errs []error
+	for _, site := range l.sites {
+		errs = append(errs, reconciler.SaveLastGood(lastGoodFile(l.dataDir, site), l.last))
+	}
+	return errors.Join(errs...)
+}
+
+func lastGoodFile(dataDir, site string) string {
+	return filepath.Join(siteDir(dataDir, site), "last-good")
+}
+
+// good reports whether the source could be read as a whole since the start.
+func (l *loader) good() bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.wasWhole
+}
+
+// size returns how many sites and links the source has.
+func (l *loader) size() (sites, links int) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.nSites, l.nLinks
+}
+
+// digest makes the content of the files that links, listeners, grants and
+// accounts name a part of them, so that a rotated secret or certificate is a
+// change of exactly those that use it.
+func (l *loader) digest(t *topology.Topology) {
+	base := l.dir.Path()
+	l.eachUse(t, func(digest *string, files []string) { *digest = source.Digest(base, files) })
+}
+
+// referenced returns the secret and certificate files of this process's sites.
+func (l *loader) referenced(t *topology.Topology) []string {
+	var all []string
+	l.eachUse(t, func(_ *string, files []string) { all = append(all, files...) })
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// eachUse calls f for each part of this process's sites that may name files,
+// with the part's digest.
+func (l *loader) eachUse(t *topology.Topology, f func(digest *string, files []string)) {
+	base := l.dir.Path()
+	use := func(digest *string, tls []string, secrets ...string) {
+		files := append(tls, secrets...)
+		f(digest, slices.DeleteFunc(files, func(p string) bool { return p == "" }))
+	}
+	for _, name := range l.sites {
+		s, ok := t.Sites[name]
+		if !ok {
+			continue
+		}
+		for i := range s.Links {
+			k := &s.Links[i]
+			use(&k.Digest, k.SSL.Files(), k.Password.File(base), k.SSL.Password.File(base))
+		}
+		for i := range s.Listeners {
+			k := &s.Listeners[i]
+			use(&k.Digest, k.SSL.Files(), k.SSL.Password.File(base))
+		}
+		for i := range s.Grants {
+			g := &s.Grants[i]
+			use(&g.Digest, nil, g.Password.File(base), g.PasswordHash.File(base))
+		}
+		var accounts []string
+		for _, u := range s.Access.Users {
+			accounts = append(accounts, u.Password.File(base), u.PasswordHash.File(base))
+		}
+		use(&s.Access.Digest, nil, accounts...)
+	}
+}

@@ -1,0 +1,250 @@
+package clink_test
+
+import (
+	"bytes"
+	"context"
+	"encoding/json"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/http"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+	"github.com/rogpeppe/go-internal/testscript"
+)
+
+// patience bounds every wait of a script for something clinkd does.
+const patience = 20 * time.Second
+
+// daemonCmds are the commands of scripts about clinkd.
+func daemonCmds() map[string]func(*testscript.TestScript, bool, []string) {
+	return map[string]func(*testscript.TestScript, bool, []string){
+		"freeports": freePorts, "clinkd-run": clinkdRun, "clinkd-stop": clinkdStop,
+		"rest": rest, "await-rest": awaitREST, "await-log": awaitLog, "crosses": crosses,
+	}
+}
+
+var loopbackPort = regexp.MustCompile(`127\.0\.0\.1:\d{4,5}`)
+
+// freePorts puts a free loopback port in the stead of each one in the CUE files
+// of a directory, and names them in the environment: freeports DIR NAME...
+// (PORT_<NAME> for the ports in the order of the files).
+func freePorts(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 1 {
+		ts.Fatalf("usage: freeports DIR NAME...")
+	}
+	names, found := args[1:], map[string]string{}
+	pick := func(addr []byte) []byte {
+		if found[string(addr)] == "" {
+			ln, err := net.Listen("tcp", "127.0.0.1:0")
+			ts.Check(err)
+			defer ln.Close()
+			found[string(addr)] = ln.Addr().String()
+			if len(names) > 0 {
+				_, port, _ := net.SplitHostPort(ln.Addr().String())
+				ts.Setenv("PORT_"+names[0], port)
+				names = names[1:]
+			}
+		}
+		return []byte(found[string(addr)])
+	}
+	ts.Check(filepath.WalkDir(ts.MkAbs(args[0]), func(path string, e fs.DirEntry, err error) error {
+		if err != nil || e.IsDir() || filepath.Ext(path) != ".cue" {
+			return err
+		}
+		b, err := os.ReadFile(path)
+		if err != nil {
+			return err
+		}
+		return os.WriteFile(path, loopbackPort.ReplaceAllFunc(b, pick), 0o666)
+	}))
+}
+
+// A running is one clinkd that a script started.
+type running struct {
+	cmd      *exec.Cmd
+	out, log string // files
+	done     chan error
+}
+
+type runKey struct{}
+
+// clinkdRun starts clinkd run with the flags and waits until it is ready:
+// clinkd-run FLAG... DIR. Its streams are the files clinkd.out and clinkd.log.
+func clinkdRun(ts *testscript.TestScript, neg bool, args []string) {
+	if neg {
+		ts.Fatalf("usage: clinkd-run FLAG... DIR")
+	}
+	bin := filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "clinkd")
+	r := &running{out: ts.MkAbs("clinkd.out"), log: ts.MkAbs("clinkd.log"), done: make(chan error, 1)}
+	r.cmd = exec.Command(bin, append([]string{"run", "--http", "127.0.0.1:0", "--data-dir", ts.MkAbs("../data")}, args...)...)
+	r.cmd.Dir = ts.MkAbs(".")
+	r.cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
+	var err error
+	r.cmd.Stdout, err = os.Create(r.out)
+	ts.Check(err)
+	r.cmd.Stderr, err = os.Create(r.log)
+	ts.Check(err)
+	ts.Check(r.cmd.Start())
+	go func() { r.done <- r.cmd.Wait() }()
+	ts.Defer(func() { r.cmd.Process.Kill() })
+	ts.Setenv("CLINKD_PID", fmt.Sprint(r.cmd.Process.Pid))
+	runs(ts)["clinkd"] = r
+	var out []byte
+	wait(ts, "clinkd to be ready", func() bool {
+		out, err = os.ReadFile(r.out)
+		return err == nil && bytes.Contains(out, []byte("\nready: "))
+	})
+	m := regexp.MustCompile(`(http://\S+), key in (\S+)`).FindSubmatch(out)
+	if m == nil {
+		ts.Fatalf("clinkd does not say where its REST API is: %s", out)
+	}
+	ts.Setenv("REST", string(m[1]))
+	key, err := os.ReadFile(string(m[2]))
+	ts.Check(err)
+	ts.Setenv("KEY", strings.TrimSpace(string(key)))
+}
+
+// runs are the daemons of a script.
+func runs(ts *testscript.TestScript) map[string]*running {
+	return ts.Value(runKey{}).(map[string]*running)
+}
+
+// clinkdStop sends SIGTERM and waits for the end: clinkd-stop.
+func clinkdStop(ts *testscript.TestScript, neg bool, args []string) {
+	r := runs(ts)["clinkd"]
+	ts.Check(r.cmd.Process.Signal(os.Interrupt))
+	select {
+	case err := <-r.done:
+		ts.Check(err)
+	case <-time.After(patience):
+		ts.Fatalf("clinkd does not stop")
+	}
+}
+
+func wait(ts *testscript.TestScript, what string, ok func() bool) {
+	end := time.NewTimer(patience)
+	defer end.Stop()
+	tick := time.NewTicker(20 * time.Millisecond)
+	defer tick.Stop()
+	for !ok() {
+		select {
+		case <-tick.C:
+		case <-end.C:
+			log, _ := os.ReadFile(ts.MkAbs("clinkd.log"))
+			ts.Fatalf("waited in vain for %s; clinkd's log:\n%s", what, log)
+		}
+	}
+}
+
+func get(ts *testscript.TestScript, path string) (int, string) {
+	req, err := http.NewRequest("GET", ts.Getenv("REST")+path, nil)
+	ts.Check(err)
+	name, sec, _ := strings.Cut(ts.Getenv("KEY"), ":")
+	req.SetBasicAuth(name, sec)
+	res, err := http.DefaultClient.Do(req)
+	ts.Check(err)
+	defer res.Body.Close()
+	b, err := io.ReadAll(res.Body)
+	ts.Check(err)
+	return res.StatusCode, string(b)
+}
+
+// volatile are the parts of an answer that differ from run to run.
+var volatile = regexp.MustCompile(`"(since|started|at|revision|version)": ?"[^"]*"`)
+
+// rest prints the status and the answer of GET PATH, indented and with times
+// and revisions masked: rest PATH FILE.
+func rest(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: rest PATH FILE")
+	}
+	code, body := get(ts, args[0])
+	var pretty bytes.Buffer
+	if json.Indent(&pretty, []byte(body), "", "  ") != nil {
+		pretty.WriteString(body)
+	}
+	text := volatile.ReplaceAllString(pretty.String(), `"$1": "…"`)
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), fmt.Appendf(nil, "%d\n%s", code, text), 0o666))
+}
+
+// awaitREST waits until the answer of GET PATH matches: await-rest PATH REGEXP,
+// or with ! until it does not.
+func awaitREST(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 2 {
+		ts.Fatalf("usage: await-rest PATH REGEXP")
+	}
+	re := regexp.MustCompile(args[1])
+	wait(ts, "GET "+args[0]+" to answer "+args[1], func() bool {
+		_, body := get(ts, args[0])
+		return re.MatchString(body) != neg
+	})
+}
+
+// awaitLog waits until clinkd's log matches: await-log REGEXP.
+func awaitLog(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 1 {
+		ts.Fatalf("usage: await-log REGEXP")
+	}
+	re := regexp.MustCompile(args[0])
+	wait(ts, "the log to say "+args[0], func() bool {
+		b, err := os.ReadFile(ts.MkAbs("clinkd.log"))
+		return err == nil && re.Match(b)
+	})
+}
+
+// crosses waits until a message published at one port reaches a subscriber at
+// another: crosses FROMPORT TOPORT TOPIC. With ! it checks that it does not,
+// while one of global/marker, published after it, does.
+func crosses(ts *testscript.TestScript, neg bool, args []string) {
+	if len(args) != 3 {
+		ts.Fatalf("usage: crosses FROMPORT TOPORT TOPIC")
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), patience)
+	defer cancel()
+	got := make(chan string, 10000)
+	sub := mqtt(ctx, ts, args[1], "script-sub", func(p *paho.Publish) { got <- p.Topic })
+	defer sub.Disconnect(&paho.Disconnect{})
+	pub := mqtt(ctx, ts, args[0], "script-pub", func(*paho.Publish) {})
+	defer pub.Disconnect(&paho.Disconnect{})
+	topic, last := args[2], args[2]
+	if neg {
+		last = "global/marker"
+	}
+	_, err := sub.Subscribe(ctx, &paho.Subscribe{Subscriptions: []paho.SubscribeOptions{{Topic: topic, QoS: 1}, {Topic: "global/marker", QoS: 1}}})
+	ts.Check(err)
+	for {
+		pub.Publish(ctx, &paho.Publish{Topic: topic, QoS: 1, Payload: []byte("x")})
+		pub.Publish(ctx, &paho.Publish{Topic: last, QoS: 1, Payload: []byte("x")})
+		select {
+		case t := <-got:
+			if neg && t == topic {
+				ts.Fatalf("%s crosses", topic)
+			}
+			if t == last {
+				return
+			}
+		case <-time.After(20 * time.Millisecond):
+		case <-ctx.Done():
+			ts.Fatalf("%s does not cross", last)
+		}
+	}
+}
+
+func mqtt(ctx context.Context, ts *testscript.TestScript, port, id string, got func(*paho.Publish)) *paho.Client {
+	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
+	ts.Check(err)
+	c := paho.NewClient(paho.ClientConfig{Conn: conn, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
+		func(p paho.PublishReceived) (bool, error) { got(p.Packet); return true, nil },
+	}})
+	_, err = c.Connect(ctx, &paho.Connect{ClientID: id, KeepAlive: 30, CleanStart: true})
+	ts.Check(err)
+	return c
+}
