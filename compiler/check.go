@@ -100,39 +100,54 @@ func (k *checker) link(site, peer string, field ...string) diagnostic.Pos {
 // told drops what only follows from another fault, and puts the rest in a
 // fixed order: one fault, one finding.
 func (k *checker) told(all map[string][]found) []found {
-	server, scheme := map[[2]string]bool{}, map[[2]string]bool{}
-	for _, rule := range [...]string{"server-many", "server-is-self", "server-is-third", "server-unknown"} {
-		for _, f := range all[rule] {
-			server[[2]string{f.site, f.peer}] = true
-		}
-	}
+	scheme := map[[2]string]bool{}
 	for _, f := range all["tls-mismatch"] {
 		if f.kind == "scheme" {
 			scheme[[2]string{f.site, f.peer}] = true
 		}
 	}
-	seen := map[[3]string]bool{}
+	server := map[[2]string]bool{} // links with one of the server rules
 	var l []found
 	for _, rule := range ruleOrder {
+		isServer := strings.HasPrefix(rule, "server-")
 		for _, f := range all[rule] {
+			k.about(&f)
 			link := [2]string{f.site, f.peer}
-			third := [3]string{rule, f.site, f.peer}
 			switch {
-			case rule == "tls-mismatch" && (server[link] || scheme[link] && f.kind != "scheme"),
-				rule == "server-is-third" && seen[third],
+			case isServer && server[link],
+				rule == "tls-mismatch" && (server[link] || scheme[link] && f.kind != "scheme"),
 				rule == "unknown-site" && k.renamed(f.peer) != "",
-				rule == "one-sided" && k.explained(f),
-				k.silenced(f):
+				rule == "one-sided" && k.explained(f):
 				continue
 			}
-			seen[third] = true
-			l = append(l, f)
+			server[link] = server[link] || isServer
+			if !k.silenced(f) {
+				l = append(l, f)
+			}
 		}
 	}
 	return l
 }
 
-// ruleOrder is that of rules.cue.
+// about fills in the link that a finding about an arrival speaks of.
+func (k *checker) about(f *found) {
+	if f.from == "" {
+		return
+	}
+	a := k.arrival(f.at, f.from)
+	f.site, f.peer = a.site, a.peer
+}
+
+func (k *checker) arrival(at, from string) arrival {
+	for _, a := range k.incoming[at] {
+		if a.grant.Peer == from {
+			return a
+		}
+	}
+	return arrival{}
+}
+
+// ruleOrder has the server rules in the order in which one silences the next.
 var ruleOrder = [...]string{
 	"name-mismatch", "self-link", "unknown-site", "one-sided", "enable-mismatch",
 	"server-many", "server-is-self", "server-is-third", "server-unknown", "tls-mismatch",
@@ -231,7 +246,7 @@ func (c *compilation) duplicates() diagnostic.List {
 		}
 		links.expand()
 		for _, peer := range links.order {
-			if c.bad.touches(linkPath(site, peer)...) {
+			if c.disagrees(linkPath(site, peer)) {
 				continue
 			}
 			first := links.kids[peer].decls[0]
@@ -250,4 +265,12 @@ func (c *compilation) duplicates() diagnostic.List {
 		}
 	}
 	return l
+}
+
+// disagrees reports whether two files contradict each other below the path,
+// which is told by itself.
+func (c *compilation) disagrees(path []string) bool {
+	return slices.ContainsFunc(c.conflicts, func(at []string) bool {
+		return len(at) >= len(path) && slices.Equal(at[:len(path)], path)
+	})
 }

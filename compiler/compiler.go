@@ -22,10 +22,10 @@ import (
 // Options of a compilation. The zero value is good.
 type Options struct {
 	Now     time.Time     // for findings that depend on the date
-	Timeout time.Duration // for reading and evaluating; 0: 30 seconds
+	Timeout time.Duration // for reading and evaluating; 0: a minute
 }
 
-const defaultTimeout = 30 * time.Second
+const defaultTimeout = 60 * time.Second
 
 // A Result is what one source means. Topology holds every site that could be
 // read at all, also those with findings, with every default filled in; it is
@@ -129,9 +129,15 @@ func Check(t *topology.Topology, opts Options) diagnostic.List {
 }
 
 // grade gives each finding its severity by the policy and drops those that are
-// off. A rule that gates goes on gating unless it is off.
+// off. A rule that gates goes on gating unless it is off. What a comprehension
+// made several times over is told once, and holds all that it made.
 func grade(l diagnostic.List, policy map[string]diagnostic.Severity) diagnostic.List {
+	type place struct {
+		rule, message string
+		pos           diagnostic.Pos
+	}
 	graded := make(diagnostic.List, 0, len(l))
+	seen := make(map[place]int, len(l))
 	for _, d := range l {
 		if s, ok := policy[d.Rule]; ok && d.Rule != ruleSchema {
 			d.Severity = s
@@ -139,6 +145,12 @@ func grade(l diagnostic.List, policy map[string]diagnostic.Severity) diagnostic.
 		if d.Severity == diagnostic.Off {
 			continue
 		}
+		at := place{d.Rule, d.Message, d.Pos}
+		if i, again := seen[at]; again {
+			graded[i].Holds = append(graded[i].Holds, d.Holds...)
+			continue
+		}
+		seen[at] = len(graded)
 		if d.Related == nil {
 			d.Related = []diagnostic.Related{}
 		}

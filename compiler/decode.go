@@ -32,7 +32,12 @@ func (c *compilation) topology() (*topology.Topology, error) {
 	}
 	for it.Next() {
 		name := it.Selector().Unquoted()
-		o, ok := read(it.Value()).(object)
+		v := it.Value()
+		if !c.bad.touches("sites", name) {
+			// The schema adds no values, and without it reading is much cheaper.
+			v = c.raw.LookupPath(makePath([]string{"sites", name}))
+		}
+		o, ok := read(v).(object)
 		if !ok {
 			continue
 		}

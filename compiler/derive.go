@@ -34,13 +34,13 @@ const (
 // not declared comes as "inbound" of our own link says. A site may be sent
 // what its half wants; an external one what "export" names, or everything.
 func Derive(t *topology.Topology) {
-	incoming := arrivals(t)
+	incoming, exported := arrivals(t), exports(t)
 	for name, s := range t.Sites {
 		s.Grants = []topology.Grant{}
 		for _, a := range incoming[name] {
 			s.Grants = append(s.Grants, a.grant)
 		}
-		s.Exports = exports(t, s)
+		s.Exports = exported[name]
 	}
 }
 
@@ -132,32 +132,42 @@ func grantFor(peer, prefix string) topology.Grant {
 	}
 }
 
-// exports returns what each peer may be sent by the site.
-func exports(t *topology.Topology, s *topology.Site) map[string][]topic.Filter {
-	e := map[string][]topic.Filter{}
-	for _, name := range t.Names() {
-		if half, ok := t.Sites[name].Link(s.Name); ok && half.Enable && name != s.Name {
-			e[name] = valid(half.Topics)
+// exports returns what each peer may be sent, by exporting site and peer.
+func exports(t *topology.Topology) map[string]map[string][]topic.Filter {
+	all := make(map[string]map[string][]topic.Filter, len(t.Sites))
+	for name := range t.Sites {
+		all[name] = map[string][]topic.Filter{}
+	}
+	for name, s := range t.Sites {
+		for _, l := range s.Links {
+			if of := all[l.Name]; of != nil && l.Enable && l.Name != name {
+				of[name] = valid(l.Topics)
+			}
 		}
 	}
-	for _, l := range s.Links {
-		peer := t.Sites[l.Name]
-		if !l.Enable || peer == nil || peer.Target.Kind != topology.External {
-			continue
-		}
-		if _, declared := e[l.Name]; declared && !l.HasExport {
-			continue
-		}
-		switch declared, ok := e[l.Name]; {
-		case !l.HasExport:
-			e[l.Name] = []topic.Filter{"#"}
-		case !ok:
-			e[l.Name] = valid(l.Export)
-		default:
-			e[l.Name] = common(declared, valid(l.Export))
+	for name, s := range t.Sites {
+		for _, l := range s.Links {
+			peer := t.Sites[l.Name]
+			if l.Enable && peer != nil && peer.Target.Kind == topology.External && l.Name != name {
+				narrow(all[name], l)
+			}
 		}
 	}
-	return e
+	return all
+}
+
+// narrow lays what our half l says of an external peer over what the peer's
+// half wants, if that is declared.
+func narrow(of map[string][]topic.Filter, l topology.Link) {
+	switch wanted, declared := of[l.Name]; {
+	case !l.HasExport && !declared:
+		of[l.Name] = []topic.Filter{"#"}
+	case !l.HasExport:
+	case !declared:
+		of[l.Name] = valid(l.Export)
+	default:
+		of[l.Name] = common(wanted, valid(l.Export))
+	}
 }
 
 // common returns what both sets of filters let through.

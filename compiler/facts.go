@@ -13,46 +13,38 @@ import (
 	"cuelang.org/go/cue/cuecontext"
 )
 
-// What the rules of rules.cue read. Go computes here what CUE cannot say well:
-// default ports, which endpoint an address is, who comes to whom.
+// What the rules of rules.cue read, which says what each means. Go computes
+// here what CUE cannot say well: default ports, which endpoint an address is,
+// who comes to whom.
 type siteFacts struct {
-	Name     string                   `json:"name"`
-	External bool                     `json:"external"`
-	Links    map[string]linkFacts     `json:"links"`
-	Literals map[string]bool          `json:"literals"`
-	Arrivals map[string]*arrivalFacts `json:"arrivals"`
-	Prefixes map[string]string        `json:"prefixes"`
+	Name     string                  `json:"name"`
+	External bool                    `json:"external,omitempty"`
+	Links    map[string]linkFacts    `json:"links"`
+	Literals map[string]bool         `json:"literals,omitempty"`
+	Arrivals map[string]arrivalFacts `json:"arrivals"`
+	Prefixes map[string]string       `json:"prefixes"`
 }
 
 type linkFacts struct {
-	Enable bool            `json:"enable"`
-	TLS    bool            `json:"tls"`
-	Scheme string          `json:"scheme"`
-	Many   bool            `json:"many"`
-	Lands  map[string]bool `json:"lands"`
-	Lost   bool            `json:"lost"`
-	Meets  *meetsFacts     `json:"meets,omitempty"`
-	Back   bool            `json:"back"`
-}
-
-type meetsFacts struct {
-	TLS bool `json:"tls"`
-	WS  bool `json:"ws"`
+	Enable bool             `json:"enable,omitempty"`
+	Speaks string           `json:"speaks"`
+	Scheme string           `json:"scheme,omitempty"`
+	Many   bool             `json:"many,omitempty"`
+	Astray *map[string]bool `json:"astray,omitempty"`
+	Meets  string           `json:"meets,omitempty"`
 }
 
 type arrivalFacts struct {
-	Site     string `json:"site"`
-	Peer     string `json:"peer"`
 	Prefix   string `json:"prefix"`
-	Proof    string `json:"proof"`
-	Loopback bool   `json:"loopback"`
+	Unproven bool   `json:"unproven,omitempty"`
+	Loopback bool   `json:"loopback,omitempty"`
 }
 
-// A finding of rules.cue. At is the site whose broker is concerned, Other a
-// further site, Field a key of checker.literals.
+// A finding of rules.cue: about a site or its link; or about the peer From
+// that comes to the broker At, where Site and Peer are filled in afterwards.
+// Other is a further site, Field a key of checker.literals.
 type found struct {
-	rule, site, peer, other, at, kind, field string
-	loopback                                 bool
+	rule, site, peer, other, at, from, kind, field string
 }
 
 // endpointIndex knows which sites advertise an address, and whose a host is.
@@ -103,7 +95,7 @@ func (k *checker) facts() map[string]*siteFacts {
 		f := &siteFacts{
 			Name: s.Name, External: s.Target.Kind == topology.External,
 			Links: make(map[string]linkFacts, len(s.Links)), Literals: map[string]bool{},
-			Arrivals: map[string]*arrivalFacts{}, Prefixes: map[string]string{},
+			Arrivals: map[string]arrivalFacts{}, Prefixes: map[string]string{},
 		}
 		if declared := k.names[name]; declared != "" {
 			f.Name = declared
@@ -121,27 +113,36 @@ func (k *checker) facts() map[string]*siteFacts {
 }
 
 func (k *checker) linkFacts(x endpointIndex, site string, l topology.Link) linkFacts {
-	f := linkFacts{Enable: l.Enable, TLS: l.SSL.Enable, Lands: map[string]bool{}, Back: true}
+	f := linkFacts{Enable: l.Enable, Speaks: speaks(l)}
 	peer := k.t.Sites[l.Name]
-	if peer != nil && peer.Target.Kind != topology.External {
-		_, f.Back = peer.Link(site)
-	}
 	list, err := parseServer(l.Server)
-	if err != nil || peer == nil {
+	if err != nil || peer == nil || l.Name == site {
 		return f
 	}
-	a := list[0]
-	f.Many, f.Scheme = len(list) > 1, a.scheme
-	if f.Many {
+	if len(list) > 1 {
+		f.Many = true
 		return f
 	}
-	f.Lands = x.lands(a, l.Name)
+	if list[0].scheme == "mqtts" {
+		f.Scheme = "mqtts"
+	}
+	lands := x.lands(list[0], l.Name)
 	// Of a broker that clink does not run itself, no listener need be declared.
-	f.Lost = len(f.Lands) == 0 && (peer.Target.Kind == topology.Embedded || len(peer.Listeners) > 0)
+	known := len(lands) > 0 || peer.Target.Kind == topology.Embedded || len(peer.Listeners) > 0
+	if known && !lands[l.Name] {
+		f.Astray = &lands
+	}
 	if m, ok := meets(peer, l); ok {
-		f.Meets = &meetsFacts{TLS: m.SSL.Enable, WS: m.Type == topology.WS || m.Type == topology.WSS}
+		f.Meets = m.Type
 	}
 	return f
+}
+
+func speaks(l topology.Link) string {
+	if l.SSL.Enable {
+		return topology.SSL
+	}
+	return topology.TCP
 }
 
 // meets returns the listener of the peer that a link's server addresses; of
@@ -169,7 +170,7 @@ func meets(peer *topology.Site, l topology.Link) (topology.Listener, bool) {
 
 // fits reports whether the link speaks what the listener speaks.
 func fits(m topology.Listener, l topology.Link) bool {
-	return m.Type == topology.SSL && l.SSL.Enable || m.Type == topology.TCP && !l.SSL.Enable
+	return m.Type == speaks(l)
 }
 
 // arrivalsTo fills in who comes to a site as a link peer, as its grants say.
@@ -179,8 +180,7 @@ func (k *checker) arrivalsTo(site string, f *siteFacts) {
 		if f.Prefixes[a.grant.ClientIDPrefix] == "" {
 			f.Prefixes[a.grant.ClientIDPrefix] = name
 		}
-		fact := &arrivalFacts{Site: a.site, Peer: a.peer, Prefix: a.grant.ClientIDPrefix, Proof: a.proof, Loopback: a.loopback}
-		f.Arrivals[name] = fact
+		f.Arrivals[name] = arrivalFacts{a.grant.ClientIDPrefix, a.proof == proofNone, a.loopback}
 	}
 }
 
@@ -233,7 +233,7 @@ func runRules(facts map[string]*siteFacts) (map[string][]found, error) {
 			o, _ := x.(object)
 			result[rule] = append(result[rule], found{
 				rule: rule, site: o.string("site"), peer: o.string("peer"), other: o.string("other"),
-				at: o.string("at"), kind: o.string("kind"), field: o.string("field"), loopback: o.bool("loopback"),
+				at: o.string("at"), from: o.string("from"), kind: o.string("kind"), field: o.string("field"),
 			})
 		}
 	}

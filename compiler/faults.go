@@ -109,7 +109,9 @@ func (c *compilation) walk(v cue.Value, s *shape, path []string, external bool) 
 }
 
 func (c *compilation) walkStruct(v cue.Value, s *shape, path []string, external bool) {
-	it, err := v.Fields()
+	// Without Optional, a required field that is not there looks like one that
+	// is and has a fault.
+	it, err := v.Fields(cue.Optional(true))
 	if err != nil {
 		c.leaf(v, s, path)
 		return
@@ -199,13 +201,7 @@ func (c *compilation) unknown(v cue.Value, s *shape, path []string) string {
 
 func (c *compilation) missing(v cue.Value, path []string) {
 	name, above := path[len(path)-1], path[:len(path)-1]
-	what := "the field is missing"
-	if isLink(above) && len(above) == 5 {
-		what = "the link to " + above[4] + " has no " + name
-	} else {
-		what = shortPath(above) + " has no " + name
-	}
-	d := schemaFinding(c.placeOf(v, nil, above, true), what)
+	d := schemaFinding(c.placeOf(v, nil, above, true), shortPath(above)+" has no "+name)
 	d.Label = name + " belongs here"
 	c.fault(d, path)
 }
@@ -225,6 +221,7 @@ func (c *compilation) leaf(v cue.Value, s *shape, path []string) {
 	constraint := strings.HasPrefix(format, "conflicting values") || strings.HasPrefix(format, "invalid value") || strings.HasPrefix(format, "incomplete value")
 	switch {
 	case strings.HasPrefix(format, "conflicting values") && len(positions) > 1 && !ownPosition(errs):
+		c.conflicts = append(c.conflicts, path)
 		d.Message = name + " is given two different values"
 		d.Label = "this value"
 		d.Pos = positions[0]

@@ -33,10 +33,13 @@ type compilation struct {
 	lost     map[string]string // files left out, and why
 	findings diagnostic.List
 
+	raw   cue.Value // the package
 	root  cue.Value // the package unified with the schema
 	shape *shape
 	index *index
 	bad   badPaths // where schema faults are
+
+	conflicts [][]string // where two files disagree
 
 	names map[string]string // cluster.name by site, where it is declared
 }
@@ -62,6 +65,7 @@ func (c *compilation) evaluate() error {
 		}
 		v, errs := c.build(ctx)
 		if len(errs) == 0 {
+			c.raw = v
 			c.root = own.LookupPath(cue.ParsePath("#Topology")).Unify(v)
 			if errs = unreadable(c.root); len(errs) == 0 {
 				return nil

@@ -201,6 +201,9 @@ func bestEndpoint(peer *topology.Site, l topology.Link) address {
 		}
 		for _, a := range endpoints(m) {
 			score := 0
+			if len(list) > 0 && isLoopback(a.host) == isLoopback(list[0].host) {
+				score += 4
+			}
 			if fits(m, l) {
 				score += 2
 			}
@@ -230,10 +233,10 @@ func (k *checker) wordTLS(f found, d *diagnostic.Diagnostic) {
 	case "scheme":
 		d.Message = "server says mqtts://, but ssl.enable is false; EMQX ignores the scheme and speaks plain MQTT"
 		d.Help = "write ssl: enable: true, or leave the scheme out"
-	case "ws":
+	case topology.WS, topology.WSS:
 		d.Message = fmt.Sprintf("%s is the WebSocket listener %s of %s; links speak MQTT over TCP or TLS", l.Address, m.Name, f.peer)
 		d.Help = "address a tcp or ssl listener" + fit
-	case "plain":
+	case topology.SSL:
 		d.Message = fmt.Sprintf("the link speaks plain MQTT, but %s's listener %s at %s expects TLS", f.peer, m.Name, l.Address)
 		d.Help = "write ssl: enable: true" + fit
 	default:
@@ -243,15 +246,7 @@ func (k *checker) wordTLS(f found, d *diagnostic.Diagnostic) {
 }
 
 func (k *checker) wordCollision(f found, d *diagnostic.Diagnostic) {
-	var mine, other arrival
-	for _, a := range k.incoming[f.at] {
-		switch {
-		case a.site == f.site && a.peer == f.peer:
-			mine = a
-		case a.grant.Peer == f.other:
-			other = a
-		}
-	}
+	mine, other := k.arrival(f.at, f.from), k.arrival(f.at, f.other)
 	d.Pos, d.Label = k.prefixPos(mine), "this prefix"
 	d.Message = fmt.Sprintf("%s and %s come to %s with the same client id prefix %s", mine.grant.Peer, f.other, f.at, quoted(mine.grant.ClientIDPrefix))
 	d.Related = related("the same prefix here", k.prefixPos(other))
@@ -270,12 +265,8 @@ func (k *checker) prefixPos(a arrival) diagnostic.Pos {
 
 func (k *checker) wordUnauthenticated(f found, d *diagnostic.Diagnostic) {
 	broker := k.t.Sites[f.at]
-	comer := f.site
-	if f.at == f.site {
-		comer = f.peer
-	}
 	d.Label = "this link"
-	d.Message = fmt.Sprintf("%s comes to %s with neither password nor client certificate", comer, f.at)
+	d.Message = fmt.Sprintf("%s comes to %s with neither password nor client certificate", f.from, f.at)
 	d.Help = `give the link username and password: "file://secrets/..."`
 	if f.at == f.site {
 		d.Help = `say in inbound how it comes: {username: "...", password: "file://secrets/..."}`
@@ -285,7 +276,7 @@ func (k *checker) wordUnauthenticated(f found, d *diagnostic.Diagnostic) {
 			d.Related = related("this listener lets it in", m.Pos)
 		}
 	}
-	if f.loopback {
+	if k.arrival(f.at, f.from).loopback {
 		d.Severity, d.Holds = diagnostic.Warning, nil
 		d.Message += "; on loopback only programs of this machine can do the same"
 		return
