@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"clink/compiler"
+	"clink/diagnostic"
 	"clink/httpapi"
 	"clink/reconciler"
 	"clink/source"
@@ -111,8 +112,8 @@ func chooseSites(ctx context.Context, dir *source.Dir, o options) ([]string, *co
 		names = slices.Compact(names)
 		for _, n := range names {
 			// A site whose file does not parse today may be known to the
-			// last good state: only a source without fault rules it out.
-			if !slices.Contains(embedded, n) && len(res.Findings) == 0 {
+			// last good state: only a source that is readable rules it out.
+			if !slices.Contains(embedded, n) && !slices.ContainsFunc(res.Findings, unreadable) {
 				return nil, nil, usagef("the topology has no embedded site %q; it has %s", n, quoteAll(embedded))
 			}
 		}
@@ -130,6 +131,8 @@ func chooseSites(ctx context.Context, dir *source.Dir, o options) ([]string, *co
 	}
 	return embedded, res, nil
 }
+
+func unreadable(d diagnostic.Diagnostic) bool { return d.Rule == "schema" }
 
 // A daemon is the parts of one process, joined.
 type daemon struct {

@@ -146,16 +146,16 @@ func TestBrokenFileHoldsAndMendApplies(t *testing.T) {
 	sub.subscribe("global/#", 1)
 	sub.subscribe("added/#", 1)
 	flows(t, pub, sub, "global/x")
-	whole, err := os.ReadFile(filepath.Join(d.dir, "site-b.cue"))
+	whole, err := os.ReadFile(filepath.Join(d.dir, "site_b.cue"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	d.edit("site-b.cue", string(whole), string(whole[:len(whole)/2]))
+	d.edit("site_b.cue", string(whole), string(whole[:len(whole)/2]))
 	until(t, "the fault to be told", func() bool {
 		_, m := d.text("/metrics")
 		return strings.Contains(m, `clinkd_held_back{peer="",rule="schema",site="site-b"} 1`)
 	})
-	if !strings.Contains(d.log.String(), "site-b.cue") {
+	if !strings.Contains(d.log.String(), "site_b.cue") {
 		t.Error("the log does not name the broken file")
 	}
 	var status struct {
@@ -165,7 +165,7 @@ func TestBrokenFileHoldsAndMendApplies(t *testing.T) {
 		t.Errorf("held = %+v", status.Held)
 	}
 	flows(t, pub, sub, "global/still")
-	d.edit("site-b.cue", string(whole[:len(whole)/2]), strings.Replace(string(whole), `topics: [`, `topics: ["added/#", `, 1))
+	d.edit("site_b.cue", string(whole[:len(whole)/2]), strings.Replace(string(whole), `topics: [`, `topics: ["added/#", `, 1))
 	flows(t, pub, sub, "added/x")
 	if _, m := d.text("/metrics"); strings.Contains(m, "clinkd_held_back{") {
 		t.Errorf("still held back:\n%s", m)
@@ -178,7 +178,7 @@ func TestStartOnBrokenSourceUsesTheLastGoodState(t *testing.T) {
 	if code := d.stop(); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
-	d.edit("site-b.cue", "package topology", "package topology\n}{")
+	d.edit("site_b.cue", "package topology", "package topology\n}{")
 	again, _ := launch(t, d.dir, d.data, "--site", "site-a", "--site", "site-b", "--http", freeAddr(t))
 	until(t, "the REST API", func() bool { return strings.Contains(again.out.String(), "REST API") })
 	again.http = restAddr(t, again)
@@ -212,7 +212,7 @@ func TestTwoDaemonsOnOneSite(t *testing.T) {
 
 func TestPortTaken(t *testing.T) {
 	dir := copyExample(t, "two-sites")
-	b, err := os.ReadFile(filepath.Join(dir, "site-a.cue"))
+	b, err := os.ReadFile(filepath.Join(dir, "site_a.cue"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -28,7 +28,7 @@ type embedded struct {
 
 func newEmbedded(site, baseDir, dataDir string, log *slog.Logger) (*embedded, error) {
 	log = log.With("site", site)
-	node, err := broker.New(broker.Options{Name: site, Log: log})
+	node, err := broker.New(broker.Options{Log: log})
 	if err != nil {
 		return nil, fmt.Errorf("broker of site %s: %w", site, err)
 	}

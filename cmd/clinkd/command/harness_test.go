@@ -226,7 +226,16 @@ type link struct {
 
 func (d *daemon) link(site, peer string) (l link) {
 	d.t.Helper()
-	d.get("/sites/"+site+"/cluster/links/"+peer, &l)
+	path := "/sites/" + site + "/cluster/links/" + peer
+	switch code, body := d.text(path); code {
+	case 404: // not yet, or no longer
+	case 200:
+		if err := json.Unmarshal([]byte(body), &l); err != nil {
+			d.t.Fatalf("GET %s: %v in %s", path, err, body)
+		}
+	default:
+		d.t.Fatalf("GET %s = %d %s", path, code, body)
+	}
 	return l
 }
 

@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"bytes"
+	"context"
 	"os"
 	"path/filepath"
 	"strings"
@@ -45,7 +46,9 @@ func TestUsage(t *testing.T) {
 		t.Run(tt.name, func(t *testing.T) {
 			var out bytes.Buffer
 			c := command.Command{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
-			if code := c.Run(t.Context(), tt.args); code != tt.code {
+			ctx, cancel := context.WithTimeout(t.Context(), deadline) // lest one runs
+			defer cancel()
+			if code := c.Run(ctx, tt.args); code != tt.code {
 				t.Errorf("exit code %d, want %d", code, tt.code)
 			}
 			if !strings.Contains(out.String(), tt.want) {
@@ -57,7 +60,7 @@ func TestUsage(t *testing.T) {
 
 func TestListenersOffLoopbackNeedSites(t *testing.T) {
 	dir := copyExample(t, "two-sites")
-	path := filepath.Join(dir, "site-a.cue")
+	path := filepath.Join(dir, "site_a.cue")
 	b, err := os.ReadFile(path)
 	if err != nil {
 		t.Fatal(err)
