@@ -33,15 +33,18 @@ type client struct {
 	will     *will
 	revoked  atomic.Bool // it is being disconnected because it may no longer be here
 
-	ended chan struct{}    // closed when nothing of the connection is left
-	ready chan struct{}    // closed when stored messages have been sent again
-	again []packets.Packet // to be sent again; the connecting goroutine's, then sendAgain's
-	sent  map[uint16]int64 // what was sent again: Created by packet identifier
-	took  *idle            // the session it continues
+	ended chan struct{}          // closed when nothing of the connection is left
+	ready chan struct{}          // closed when stored messages have been sent again
+	again []packets.Packet       // to be sent again; the connecting goroutine's, then sendAgain's
+	late  []packets.Packet       // came while the session was being continued; used like again
+	sent  map[uint16]int64       // what was sent again: Created by packet identifier
+	took  *idle                  // the session it continues
+	heir  atomic.Pointer[client] // the connection that continues its session
 
 	holdsID     bool // the id lock; the connecting goroutine's
 	established bool // the connecting goroutine's
 
+	ticket  ticket            // the reader's: it is delivering
 	denied  bool              // the reader's: the publish being processed is not allowed
 	bye     bool              // the reader's: DISCONNECT with 0x00 came
 	aliases map[uint16]string // the reader's

@@ -180,7 +180,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.established = true
 	h.n.ids.unlock(c.id)
 	c.holdsID = false
-	if len(c.again) == 0 {
+	if c.took == nil {
 		close(c.ready)
 		return
 	}

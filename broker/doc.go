@@ -6,12 +6,13 @@
 //
 // The MQTT engine is mochi-mqtt 2.7.9, wrapped whole. Its defects that this
 // package fences off: deadlock and stall with a client's Receive Maximum;
-// resends beyond it and out of order; expired, taken over and half-connected
-// sessions that leave filters or lose their registration; shared
-// subscriptions that receive $ topics; publishers held up by a subscriber that
-// does not read; topic aliases that evade access control or outlive their
-// connection; wills that evade it, lose their properties and skip hooks;
-// acknowledgements of the wrong type; passwords in its log.
+// resends beyond it and out of order; messages lost while a session moves to a
+// new connection; expired, taken over and half-connected sessions that leave
+// filters or lose their registration; shared subscriptions that receive $
+// topics; publishers held up by a subscriber that does not read; topic aliases
+// that evade access control or outlive their connection; wills that evade it,
+// lose their properties and skip hooks; acknowledgements of the wrong type;
+// passwords in its log.
 //
 // What stays, because the engine keeps both packet identifier spaces in one
 // map and has no hook there: a SUBSCRIBE or UNSUBSCRIBE whose packet

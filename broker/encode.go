@@ -171,14 +171,76 @@ func tooLarge(pk packets.Packet, limit uint32) bool {
 	return pk.PublishEncode(&b) != nil || b.Len() > int(limit)
 }
 
+// inherit is called for each message that the engine clears from the client
+// whose session c continues, after it has copied them to c. What came in
+// between, from publishers that run on meanwhile, is not among the copies.
+func (c *client) inherit(pk packets.Packet) {
+	if copied, ok := c.cl.State.Inflight.Get(pk.PacketID); ok && copied.Created == pk.Created {
+		atomic.AddInt64(&c.node.server.Info.Inflight, 1) // the engine counts the clearing, not the copy
+		return
+	}
+	c.late = append(c.late, pk)
+}
+
+// collect stores what came for the session too late to be copied, with packet
+// identifiers of this connection, and returns it.
+func (c *client) collect() []packets.Packet {
+	from := c.took.c.cl.State.Inflight
+	for _, pk := range from.GetAll(false) {
+		if pk.FixedHeader.Type == packets.Publish && from.Delete(pk.PacketID) {
+			atomic.AddInt64(&c.node.server.Info.Inflight, -1)
+			c.late = append(c.late, pk)
+		}
+	}
+	out := c.late[:0]
+	for _, pk := range c.late {
+		id, err := c.cl.NextPacketID()
+		if err != nil {
+			c.node.drops.queue.Add(1)
+			continue
+		}
+		pk.PacketID = uint16(id)
+		if c.cl.State.Inflight.Set(pk) {
+			atomic.AddInt64(&c.node.server.Info.Inflight, 1)
+		}
+		out = append(out, pk)
+	}
+	c.late = nil
+	return out
+}
+
+// straggle is how long publishers that may still deliver to the connection
+// before are waited for.
+const straggle = 100 * time.Millisecond
+
 // sendAgain sends what was stored for a continued session, oldest first, in a
 // goroutine of its own. New messages wait until it is done.
 func (c *client) sendAgain() {
-	defer close(c.ready)
+	all := c.node.grace.wait(straggle)
+	c.again = append(c.again, c.collect()...)
+	c.sendStored()
+	close(c.ready)
+	if !all {
+		select {
+		case <-c.conn.done:
+		case <-time.After(straggle):
+			c.again = c.collect()
+			c.sendStored()
+		}
+	}
+	c.took = nil
+}
+
+func (c *client) sendStored() {
+	first := !c.isReady()
 	slices.SortStableFunc(c.again, func(a, b packets.Packet) int { return cmp.Compare(a.Created, b.Created) })
-	c.sent = make(map[uint16]int64, len(c.again))
+	if first {
+		c.sent = make(map[uint16]int64, len(c.again))
+	}
 	for _, pk := range c.again {
-		c.sent[pk.PacketID] = pk.Created
+		if first {
+			c.sent[pk.PacketID] = pk.Created
+		}
 		if c.conn.isClosed() {
 			break
 		}

@@ -267,11 +267,7 @@ func TestLimits(t *testing.T) {
 	cfg := anyone()
 	cfg.Listeners[0].MaxConnections = 2
 	cfg.Listeners[0].MaxPacketSize.Bytes = 1000
-	n := start(t, Options{ConnectTimeout: 200 * time.Millisecond}, nil, cfg)
-
-	silent := dialRaw(t, addr(t, n, "tcp"))
-	silent.ended() // for want of a CONNECT
-
+	n := start(t, Options{}, nil, cfg)
 	r, ack := connectRaw(t, n, "r", nil)
 	if got := *ack.Properties.MaximumPacketSize; got != 1000 {
 		t.Errorf("told a packet size of %d", got)
@@ -288,9 +284,18 @@ func TestLimits(t *testing.T) {
 		t.Errorf("a packet too large is answered with %#x", code)
 	}
 	awaitGone(t, n, "r")
+	n.applying.Lock()
+	e := n.endpoints["tcp"]
+	n.applying.Unlock()
+	eventually(t, "there is room", func() bool { return e.count.Load() == 1 })
 	huge := dialRaw(t, addr(t, n, "tcp"))
 	huge.Write([]byte{0x10, 0xff, 0xff, 0xff, 0x7f})
 	huge.ended()
+}
+
+func TestConnectTimeout(t *testing.T) {
+	n := start(t, Options{ConnectTimeout: 50 * time.Millisecond}, nil, anyone())
+	dialRaw(t, addr(t, n, "tcp")).ended()
 }
 
 func TestFrameGuard(t *testing.T) {

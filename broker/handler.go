@@ -8,7 +8,6 @@ import (
 
 	"clink/topic"
 
-	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
@@ -126,5 +125,3 @@ func (n *Node) disconnect(c *client, code packets.Code) {
 	_ = n.server.DisconnectClient(c.cl, code)
 	c.cl.Stop(code)
 }
-
-var _ mqtt.Hook = (*hook)(nil)

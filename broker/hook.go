@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strings"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -18,7 +19,7 @@ func (h *hook) ID() string { return "clink" }
 func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
-		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublishDropped, mqtt.OnQosDropped,
+		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished, mqtt.OnPublishDropped, mqtt.OnQosDropped,
 		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
 		return true
 	}
@@ -96,6 +97,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		if cl == h.n.local {
 			pk.Origin, pk.Connect.ClientIdentifier = pk.Connect.ClientIdentifier, ""
 		}
+		markTicket(&pk, h.n.grace.enter())
 		return pk, nil
 	}
 	if c.denied {
@@ -107,7 +109,17 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if h.n.handler != nil {
 		h.n.handler.Published(c.message(&pk))
 	}
+	c.ticket = h.n.grace.enter()
+	markTicket(&pk, c.ticket)
 	return pk, nil
+}
+
+// OnPublished is called after the delivery.
+func (h *hook) OnPublished(cl *mqtt.Client, pk packets.Packet) {
+	h.n.grace.leave(markedTicket(&pk))
+	if c := clientOf(cl); c != nil {
+		c.ticket = 0
+	}
 }
 
 // control hands a link's publish to the handler, and says in the engine's
@@ -130,8 +142,16 @@ func (c *client) control(pk *packets.Packet) error {
 func (h *hook) OnPublishDropped(*mqtt.Client, packets.Packet) { h.n.drops.queue.Add(1) }
 
 func (h *hook) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
-	if pk.FixedHeader.Type == 0 { // so the engine reports a message that expired
+	switch pk.FixedHeader.Type {
+	case 0: // so the engine reports a message that expired, a second time
 		h.n.drops.expired.Add(1)
+	case packets.Publish:
+		if pk.Expiry > 0 && pk.Expiry < time.Now().Unix() {
+			return
+		}
+		if c := clientOf(cl); c != nil && c.heir.Load() != nil {
+			c.heir.Load().inherit(pk)
+		}
 	}
 }
 

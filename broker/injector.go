@@ -56,3 +56,5 @@ const (
 
 func markRetain(pk *packets.Packet, retained bool) { pk.Connect.WillRetain = retained }
 func markedRetain(pk *packets.Packet) bool         { return pk.Connect.WillRetain }
+func markTicket(pk *packets.Packet, t ticket)      { pk.Connect.Keepalive = t }
+func markedTicket(pk *packets.Packet) ticket       { return pk.Connect.Keepalive }

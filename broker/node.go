@@ -87,6 +87,7 @@ type Node struct {
 	seq     atomic.Int64 // order in which messages came
 	drops   drops
 	ids     idLocks
+	grace   grace
 	wg      sync.WaitGroup
 
 	applying  sync.Mutex // one Apply at a time, and not beside the start or end of Run

@@ -53,16 +53,21 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	delete(n.idle, c.id)
 	n.live[c.id] = c
 	n.mu.Unlock()
-	if s == nil {
+	if s == nil && old == nil {
 		return nil
 	}
-	if clean || s.c.principal() != c.principal() {
+	if s != nil && (clean || s.c.principal() != c.principal()) {
 		n.endSession(s)
+		s = nil
+	}
+	if s == nil {
+		n.grace.wait(straggle) // what is being delivered to the old session must not reach the new one
 		return nil
 	}
 	n.dropSubscriptions(s.c, c.right.Load())
 	s.will = nil
 	c.took = s
+	s.c.heir.Store(c)
 	return nil
 }
 
@@ -122,6 +127,7 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 
 // leave ends what takeOver began, when nothing else of the connection runs.
 func (n *Node) leave(c *client) {
+	n.grace.leave(c.ticket) // the engine gave up between two hooks
 	if !c.established {
 		n.leaveEarly(c)
 	}

@@ -38,6 +38,9 @@ func (w *window) try(id uint16) bool {
 		return false
 	}
 	w.out[id] = struct{}{}
+	if len(w.out) < w.max {
+		w.signal() // there may be a second waiter
+	}
 	return true
 }
 
@@ -52,6 +55,10 @@ func (w *window) release(id uint16) {
 	w.mu.Lock()
 	delete(w.out, id)
 	w.mu.Unlock()
+	w.signal()
+}
+
+func (w *window) signal() {
 	select {
 	case w.freed <- struct{}{}:
 	default:
