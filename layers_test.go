@@ -73,6 +73,9 @@ var places = map[string]place{
 	"cmd/clinkc/command": {7, both},
 	"cmd/clinkd/command": {7, both},
 
+	"bench/loadgen": {7, both},
+
+	"bench":      {8, both},
 	"cmd/clinkc": {8, both},
 	"cmd/clinkd": {8, both},
 
@@ -87,6 +90,7 @@ var libraries = map[string][]string{
 	"github.com/fsnotify/fsnotify":        {"source"},
 	"github.com/eclipse/paho.golang":      {"linkengine/client"},
 	"github.com/mochi-mqtt/server/v2":     {"broker"},
+	"github.com/gorilla/websocket":        {"broker"},
 	"golang.org/x/crypto/bcrypt":          {"internal/secret", "broker"},
 	"github.com/gorilla/mux":              {"httpapi"},
 	"github.com/prometheus/client_golang": {"httpapi"},
