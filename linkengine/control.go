@@ -227,7 +227,7 @@ func (e *Engine) forget(peer string) {
 
 // faultPeriod is how long after a logged fault the next one of the same peer is
 // not logged. All are counted.
-const faultPeriod = 10 * time.Second
+const faultPeriod = time.Minute
 
 func (e *Engine) fault(peer, msg string, args ...any) {
 	e.mu.Lock()

@@ -10,6 +10,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"time"
 
 	"clink/linkengine/client"
 	"clink/topology"
@@ -18,6 +19,8 @@ import (
 const (
 	maxPacket = 16 << 20 // of what a link session may send; the broker takes as much from it
 	maxPEM    = 1 << 20  // bytes of a certificate or key file
+
+	dialTimeout = 10 * time.Second // until CONNACK
 )
 
 // dial connects to the peer of a link. Secrets and certificates are read now,
@@ -39,6 +42,8 @@ func (e *Engine) dial(ctx context.Context, l topology.Link, o client.Options) (*
 		return nil, err
 	}
 	o.Username, o.Password, o.Socket = l.Username, password, socket(l.TCPOpts)
+	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer within %v", dialTimeout))
+	defer cancel()
 	return client.Dial(ctx, o)
 }
 

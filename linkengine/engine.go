@@ -106,7 +106,7 @@ const housekeeping = time.Second
 // returns with nothing left running.
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.start(); err != nil {
-		return err
+		return fmt.Errorf("link engine: %w", err)
 	}
 	tick := time.NewTicker(housekeeping)
 	defer tick.Stop()
@@ -125,11 +125,12 @@ func (e *Engine) start() error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
 	if e.running {
-		return errors.New("link engine: it is running already")
+		return errors.New("it is running already")
 	}
 	e.running = true
 	for _, l := range *e.links.Load() {
 		if err := l.start(); err != nil {
+			e.stopAll()
 			return err
 		}
 	}
@@ -139,6 +140,10 @@ func (e *Engine) start() error {
 func (e *Engine) stop() {
 	e.changing.Lock()
 	defer e.changing.Unlock()
+	e.stopAll()
+}
+
+func (e *Engine) stopAll() {
 	e.running = false
 	var stopping sync.WaitGroup
 	for _, l := range *e.links.Load() {

@@ -37,6 +37,7 @@ func (g *gate) reset() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lost, g.answered, g.heard, g.remembered = time.Time{}, time.Time{}, time.Time{}, false
+	g.tell()
 }
 
 func (g *gate) lose(now time.Time) {

@@ -103,7 +103,7 @@ type recent struct {
 	next int
 }
 
-const remembered = 4096
+const recentIDs = 4096
 
 // seen reports whether the id came before, and remembers it.
 func (r *recent) seen(id [16]byte) bool {
@@ -115,12 +115,12 @@ func (r *recent) seen(id [16]byte) bool {
 	if r.ids == nil {
 		r.ids = make(map[[16]byte]struct{})
 	}
-	if len(r.ring) < remembered {
+	if len(r.ring) < recentIDs {
 		r.ring = append(r.ring, id)
 	} else {
 		delete(r.ids, r.ring[r.next])
 		r.ring[r.next] = id
-		r.next = (r.next + 1) % remembered
+		r.next = (r.next + 1) % recentIDs
 	}
 	r.ids[id] = struct{}{}
 	return false

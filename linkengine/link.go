@@ -37,6 +37,7 @@ type link struct {
 	presence presence
 	recent   recent
 	rates    rates
+	idle     atomic.Int64 // since when it does not run, in Unix nanoseconds
 
 	announcer atomic.Pointer[actor.Actor]         // nil while there is none
 	fwd       atomic.Pointer[forwarder.Forwarder] // nil while there is none
@@ -55,6 +56,7 @@ func newLink(e *Engine, cfg topology.Link) *link {
 		table:    actor.NewTable(e.opts.Node.Routes()),
 	}
 	l.cfg.Store(&cfg)
+	l.idle.Store(time.Now().UnixNano())
 	l.presence.become(topology.InboundAbsent, "")
 	return l
 }
@@ -93,6 +95,7 @@ func (l *link) stop(ctx context.Context, grace time.Duration) {
 	old.Leave(nil)
 	stopping.Wait()
 	l.stopActor, l.stopForward = nil, nil
+	l.idle.Store(time.Now().UnixNano())
 	l.table.Stop()
 }
 
@@ -100,15 +103,16 @@ func (l *link) stop(ctx context.Context, grace time.Duration) {
 func (l *link) change(ctx context.Context, cfg topology.Link) error {
 	old := *l.cfg.Load()
 	l.cfg.Store(&cfg)
-	if old.Equal(cfg) {
-		return nil
-	}
 	if l.stopActor == nil {
 		return l.start()
+	}
+	if old.Equal(cfg) {
+		return nil
 	}
 	if !cfg.Enable {
 		l.stop(ctx, 0)
 		l.forget(l.peer)
+		l.presence.become(topology.InboundAbsent, "")
 		return nil
 	}
 	moved := !sameRoad(old, cfg)
@@ -245,7 +249,11 @@ func (l *link) forward(m *wire.Forward, key uint64) {
 	l.matched.Add(1)
 	for {
 		f := l.fwd.Load()
-		if f == nil || f.Forward(m, key) {
+		if f == nil {
+			l.counters.Drop(forwarder.Stopped)
+			return
+		}
+		if f.Forward(m, key) {
 			return
 		}
 		l.swap.Lock() // it is being replaced
@@ -259,10 +267,14 @@ func (l *link) Lost() {
 	if a := l.announcer.Load(); a != nil {
 		a.Prove()
 	}
+	if f := l.fwd.Load(); f != nil {
+		_, _, _, reason := f.State()
+		l.fault(l.peer, "a forwarding connection is down", "reason", reason)
+	}
 }
 
 func (l *link) Ready() (bool, <-chan struct{}) { return l.gate.ready() }
 
 func (l *link) Wants(topic string) bool {
-	return slices.Contains(l.ext.Match(topic, nil), l.peer)
+	return within((*l.exports.Load())[l.peer], topic) && slices.Contains(l.ext.Match(topic, nil), l.peer)
 }

@@ -27,7 +27,7 @@ func (l *link) status(now time.Time) topology.LinkStatus {
 	s := topology.LinkStatus{
 		Peer: l.peer, Enable: l.cfg.Load().Enable, Node: l.node,
 		State:       topology.Disconnected,
-		Replication: topology.Replication{State: topology.ReplicationDown, Reason: "disabled", Since: l.presence.since()},
+		Replication: topology.Replication{State: topology.ReplicationDown, Reason: "disabled", Since: time.Unix(0, l.idle.Load())},
 		Metrics:     l.metrics(),
 	}
 	if a := l.announcer.Load(); a != nil {
@@ -46,12 +46,18 @@ func (l *link) status(now time.Time) topology.LinkStatus {
 			s.State = topology.Connecting
 		}
 	}
-	s.Inbound = l.presence.get()
-	if r := s.Replication; s.Inbound.State == topology.InboundAbsent && r.State == topology.ReplicationOnline && now.Sub(r.Since) > absentAfter {
-		s.Inbound.Reason = "the peer answers, but it has not connected to this cluster"
-		s.Inbound.Since = r.Since
-	}
+	s.Inbound = l.inbound(now, s.Replication)
 	return s
+}
+
+// inbound is the peer's half. One that answers us and stays away has a fault of
+// its own to look for (section 11: EMQX without a licence is such a peer).
+func (l *link) inbound(now time.Time, r topology.Replication) topology.Presence {
+	p := l.presence.get()
+	if p.State == topology.InboundAbsent && r.State == topology.ReplicationOnline && now.Sub(r.Since) > absentAfter {
+		p.Reason, p.Since = "the peer answers, but it has not connected to this cluster", r.Since
+	}
+	return p
 }
 
 func (l *link) metrics() topology.LinkMetrics {
@@ -94,8 +100,6 @@ func (p *presence) get() topology.Presence {
 	defer p.mu.Unlock()
 	return p.Presence
 }
-
-func (p *presence) since() time.Time { return p.get().Since }
 
 // rates are how many messages a second were forwarded: lately, in the last five
 // minutes, and at most.

@@ -25,7 +25,6 @@ import (
 )
 
 const (
-	dialTimeout      = 10 * time.Second
 	handshakeTimeout = 2 * time.Second // for PUBACK and reply each; see section 6.2
 	routeTimeout     = 10 * time.Second
 	withdrawTimeout  = 2 * time.Second
@@ -42,7 +41,8 @@ type Options struct {
 	Peer          string
 	Incarnation   int64
 	Table         *Table
-	// Dial connects to the peer; received gets the peer's messages.
+	// Dial connects to the peer, or gives up after a time; received gets the
+	// peer's messages.
 	Dial func(ctx context.Context, received func(client.Message)) (*client.Conn, error)
 	Log  *slog.Logger
 
@@ -172,9 +172,7 @@ type visit struct {
 
 func (a *Actor) attempt(ctx context.Context, withdraw func() bool) error {
 	v := &visit{Actor: a, replies: make(chan client.Message, 1), began: time.Now()}
-	dialing, cancel := context.WithTimeout(ctx, dialTimeout)
-	defer cancel()
-	conn, err := a.opts.Dial(dialing, v.received)
+	conn, err := a.opts.Dial(ctx, v.received)
 	if err != nil {
 		return err
 	}

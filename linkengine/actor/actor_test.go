@@ -20,7 +20,10 @@ import (
 	"clink/topology"
 
 	"github.com/eclipse/paho.golang/packets"
+	"go.uber.org/goleak"
 )
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // A peer is the far end of an actor's connections, over pipes.
 type peer struct {

@@ -81,6 +81,7 @@ type Conn struct {
 	waiting map[uint16]chan byte // by packet identifier
 	pongs   []chan struct{}      // in the order of the pings
 
+	closing atomic.Bool
 	fail    sync.Once
 	reason  error
 	done    chan struct{}
@@ -200,8 +201,9 @@ func (c *Conn) Err() error {
 // and waits until nothing of it runs any more. It must not be called from
 // Received or Acked.
 func (c *Conn) Close() {
+	c.closing.Store(true)
 	if c.Err() == nil {
-		c.net.SetWriteDeadline(time.Now().Add(closeTimeout))
+		c.net.SetWriteDeadline(time.Now().Add(closeTimeout)) // of a Write that waits now
 		c.Write([]byte{packets.DISCONNECT << 4, 0})
 	}
 	c.end(ErrClosed)
@@ -211,6 +213,9 @@ func (c *Conn) Close() {
 // end makes err the reason, unless there is one, and stops both goroutines.
 func (c *Conn) end(err error) {
 	c.fail.Do(func() {
+		if c.closing.Load() {
+			err = ErrClosed // whatever the peer did in answer
+		}
 		c.reason = err
 		close(c.done)
 		c.net.Close()
@@ -224,7 +229,11 @@ func (c *Conn) Write(frames []byte) error {
 	if err := c.Err(); err != nil {
 		return err
 	}
-	c.net.SetWriteDeadline(time.Now().Add(writeTimeout))
+	limit := writeTimeout
+	if c.closing.Load() {
+		limit = closeTimeout
+	}
+	c.net.SetWriteDeadline(time.Now().Add(limit))
 	if _, err := c.net.Write(frames); err != nil {
 		c.end(fmt.Errorf("write: %w", err))
 		return c.Err()

@@ -9,7 +9,8 @@ import (
 
 // Counters count what became of a link's messages. They outlive forwarders.
 type Counters struct {
-	Success, Failed, Dropped, Retried, Reconnects atomic.Uint64
+	Success, Failed, Dropped, Retried atomic.Uint64
+	Reconnects                        atomic.Uint64 // connections lost
 
 	mu      sync.Mutex
 	reasons map[string]uint64
@@ -32,7 +33,8 @@ func (c *Counters) Reasons() map[string]uint64 {
 	return maps.Clone(c.reasons)
 }
 
-func (c *Counters) drop(reason string) {
+// Drop counts one dropped message.
+func (c *Counters) Drop(reason string) {
 	c.Dropped.Add(1)
 	c.Note(reason)
 }

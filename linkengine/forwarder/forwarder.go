@@ -59,7 +59,7 @@ type Peer interface {
 type Options struct {
 	Lanes int // number of connections, at least one
 	Topic string
-	// Dial connects lane number n, from 1 on.
+	// Dial connects lane number n, from 1 on, or gives up after a time.
 	Dial     func(ctx context.Context, n int, acked func(id uint16, code byte)) (*client.Conn, error)
 	Window   int           // unacknowledged messages a lane; the peer's Receive Maximum bounds it as well
 	Bytes    int64         // of the messages of one lane
@@ -130,7 +130,7 @@ func (f *Forwarder) Leave(successor *Forwarder) {
 	for _, l := range f.lanes {
 		for _, e := range l.leave() {
 			if successor == nil {
-				l.opts.Counters.drop(Stopped)
+				l.opts.Counters.Drop(Stopped)
 			} else {
 				successor.lanes[e.key%uint64(len(successor.lanes))].adopt(e)
 			}

@@ -74,7 +74,7 @@ func (l *lane) push(e entry) bool {
 	defer l.mu.Unlock()
 	for l.opts.Bytes > 0 && l.bytes+int64(e.size) > l.opts.Bytes && !l.closed {
 		if int64(e.size) > l.opts.Bytes || !l.makeRoom() {
-			l.opts.Counters.drop(QueueFull)
+			l.opts.Counters.Drop(QueueFull)
 			return true
 		}
 	}
@@ -107,7 +107,7 @@ func (l *lane) makeRoom() bool {
 // discard counts an entry that was taken out of its queue.
 func (l *lane) discard(e entry, reason string) {
 	l.bytes -= int64(e.size)
-	l.opts.Counters.drop(reason)
+	l.opts.Counters.Drop(reason)
 }
 
 func (l *lane) signal() {
@@ -128,6 +128,9 @@ func (l *lane) run(ctx context.Context, grace *atomic.Int64) {
 			err = l.serve(ctx, conn, grace)
 			conn.Close()
 			l.requeue()
+			if ctx.Err() == nil {
+				l.opts.Counters.Reconnects.Add(1)
+			}
 			if time.Since(started) > settled {
 				backoff.Reset()
 			}
@@ -145,9 +148,6 @@ func (l *lane) run(ctx context.Context, grace *atomic.Int64) {
 func (l *lane) status(connected bool, reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	if l.connected && !connected {
-		l.opts.Counters.Reconnects.Add(1)
-	}
 	l.connected, l.reason = connected, reason
 	if !connected {
 		l.lost = true

@@ -252,7 +252,7 @@ func (p *pump) forget(s *slot) {
 			p.outstanding--
 		}
 		p.finish(sent)
-		p.opts.Counters.drop(TooLarge)
+		p.opts.Counters.Drop(TooLarge)
 	}
 	s.seq = 0
 }
