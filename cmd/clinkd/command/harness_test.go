@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
-	"io/fs"
 	"net"
 	"net/http"
 	"os"
@@ -56,10 +55,11 @@ func (s *safeBuffer) String() string {
 	return s.b.String()
 }
 
-var loopbackAddr = regexp.MustCompile(`127\.0\.0\.1:(\d{4,5})`)
+// examplePort matches the ports that the examples use.
+var examplePort = regexp.MustCompile(`\b(1\d{3,4}|8\d{3})\b`)
 
-// copyExample copies a topology and gives every loopback port in it a free
-// one in its stead.
+// copyExample copies a topology and gives every port in it a free one in its
+// stead.
 func copyExample(t *testing.T, name string) string {
 	t.Helper()
 	dir := filepath.Join(t.TempDir(), name)
@@ -67,38 +67,49 @@ func copyExample(t *testing.T, name string) string {
 		t.Fatal(err)
 	}
 	ports := map[string]string{}
-	err := filepath.WalkDir(dir, func(path string, e fs.DirEntry, err error) error {
-		if err != nil || filepath.Ext(path) != ".cue" || e.IsDir() {
-			return err
-		}
-		b, err := os.ReadFile(path)
-		if err != nil {
-			return err
-		}
-		b = loopbackAddr.ReplaceAllFunc(b, func(addr []byte) []byte {
-			if ports[string(addr)] == "" {
-				ports[string(addr)] = freeAddr(t)
+	rewrite(t, dir, func(text string) string {
+		return examplePort.ReplaceAllStringFunc(text, func(port string) string {
+			if ports[port] == "" {
+				ports[port] = freePort(t)
 			}
-			return []byte(ports[string(addr)])
+			return ports[port]
 		})
-		return os.WriteFile(path, b, 0o644)
 	})
-	if err != nil {
-		t.Fatal(err)
-	}
 	return dir
 }
 
-// freeAddr returns a loopback address that nobody listened on a moment ago.
+// rewrite changes the text of every CUE file of a topology.
+func rewrite(t *testing.T, dir string, change func(string) string) {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join(dir, "*.cue"))
+	if err != nil || len(files) == 0 {
+		t.Fatalf("CUE files of %s: %v, %v", dir, files, err)
+	}
+	for _, path := range files {
+		b, err := os.ReadFile(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(path, []byte(change(string(b))), 0o644); err != nil {
+			t.Fatal(err)
+		}
+	}
+}
+
+// freePort returns a loopback port that nobody listened on a moment ago.
 // clinkd keeps trying a port that is taken, so a rare clash only delays.
-func freeAddr(t *testing.T) string {
+func freePort(t *testing.T) string {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
 	defer ln.Close()
-	return ln.Addr().String()
+	_, port, err := net.SplitHostPort(ln.Addr().String())
+	if err != nil {
+		t.Fatal(err)
+	}
+	return port
 }
 
 func startExample(t *testing.T, name string) *daemon {

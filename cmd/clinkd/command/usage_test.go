@@ -60,14 +60,7 @@ func TestUsage(t *testing.T) {
 
 func TestListenersOffLoopbackNeedSites(t *testing.T) {
 	dir := copyExample(t, "two-sites")
-	path := filepath.Join(dir, "site_a.cue")
-	b, err := os.ReadFile(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	if err := os.WriteFile(path, bytes.ReplaceAll(b, []byte("127.0.0.1:"), []byte("0.0.0.0:")), 0o600); err != nil {
-		t.Fatal(err)
-	}
+	rewrite(t, dir, func(text string) string { return strings.ReplaceAll(text, `bind: "127.0.0.1:`, `bind: "0.0.0.0:`) })
 	var out bytes.Buffer
 	c := command.Command{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
 	if code := c.Run(t.Context(), []string{"run", "--data-dir", t.TempDir(), dir}); code != 64 || !strings.Contains(out.String(), `"site-a", "site-b"`) {
