@@ -50,7 +50,7 @@ var catalogue = []Rule{
 	{"schema", Error, true, "a value, type, name or missing field that the schema refuses, or a file that cannot be read", nil},
 	{"duplicate-link", Warning, false, "the same link is declared in two files, which CUE merges silently", nil},
 	{"name-mismatch", Error, true, "cluster.name differs from the site's key, or two sites have one name", nil},
-	{"name-unsafe", Warning, false, "a name that EMQX's REST API refuses, or the name of every untouched install", nil},
+	{"name-unsafe", Error, true, "a name that cannot be a level of a topic or a folder, or that EMQX refuses", nil},
 	{"unknown-site", Error, true, "a link to a name that no site has", nil},
 	{"self-link", Error, true, "a link to the site itself", nil},
 	{"one-sided", Error, false, "an enabled link whose peer has no link back", nil},
@@ -93,5 +93,3 @@ var catalogue = []Rule{
 	{"flow-policy", Error, true, "a flow that the policy forbids, or one missing that it demands", nil},
 	{"waiver-expired", Warning, false, "a waiver past its date, or one that waives nothing", nil},
 }
-
-func explained(string) (Explanation, bool) { return Explanation{}, false }
