@@ -19,6 +19,7 @@ import (
 
 	clinkc "clink/cmd/clinkc/command"
 	clinkd "clink/cmd/clinkd/command"
+	"clink/diagnostic"
 )
 
 // topologies is where the examples lie.
@@ -135,6 +136,21 @@ func TestEveryExampleIsVetted(t *testing.T) {
 	for _, d := range dirs {
 		if d.IsDir() && !strings.Contains(string(script), "\nexample "+d.Name()+"\n") {
 			t.Errorf("vet_examples.txtar does not vet %s", d.Name())
+		}
+	}
+}
+
+// A rule without a script is one whose words nobody has read.
+func TestEveryRuleHasAScript(t *testing.T) {
+	for _, r := range diagnostic.Rules() {
+		if r.Explanation == nil {
+			continue // not checked by this version
+		}
+		script, err := os.ReadFile("testdata/script/vet_" + r.Name + ".txtar")
+		if err != nil {
+			t.Error(err)
+		} else if !strings.Contains(string(script), "["+r.Name+"]: ") {
+			t.Errorf("vet_%s.txtar does not show the rule", r.Name)
 		}
 	}
 }

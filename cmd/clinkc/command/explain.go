@@ -2,6 +2,7 @@ package command
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -30,7 +31,7 @@ func (c Command) explain(_ context.Context, s subcommand, args []string) error {
 		for _, r := range diagnostic.Rules() {
 			names = append(names, r.Name)
 		}
-		return usageError{fmt.Errorf("there is no rule %q%s; clinkc rules lists them", rest[0], didYouMean(rest[0], names)), ""}
+		return usageError{fmt.Errorf("there is no rule %q%s", rest[0], cmp.Or(didYouMean(rest[0], names), "; clinkc rules lists them")), ""}
 	}
 	return c.print(explanation(rule))
 }
