@@ -29,7 +29,7 @@ type Target interface {
 	// Links returns the links that there are.
 	Links(context.Context) ([]topology.Link, error)
 	// Configure brings about everything of the site but its links: listeners,
-	// access, grants, exports. It is called before the links of each turn, also
+	// access, grants, exports. It is called after the links of each turn, also
 	// when nothing has changed, and leaves alone what is as wanted. After an
 	// error it has done what it could.
 	Configure(context.Context, *topology.Site) error
@@ -60,7 +60,7 @@ type Reconciler struct {
 	Targets map[string]Target // by name of site; not changed once Run is called
 	Log     *slog.Logger      // nil: no log
 	Resync  time.Duration     // between loads without a wake-up; 0: 30 s
-	Timeout time.Duration     // of one site's turn; 0: 30 s
+	Timeout time.Duration     // of either half of one site's turn, links and the rest; 0: 30 s
 
 	once sync.Once
 	wake chan struct{} // capacity 1

@@ -73,14 +73,25 @@ func (w *worker) turn(ctx context.Context, o order, full bool) {
 	if o.skip {
 		clear(w.failing) // nothing of it is tried any more
 	} else {
-		bounded, cancel := context.WithTimeout(ctx, w.r.Timeout)
-		defer cancel()
-		w.outcome(ctx, key{step: stepConfigure}, stepConfigure, w.target.Configure(bounded, o.site))
-		done = w.links(ctx, bounded, o, full)
+		// A link is known before its peer is let in: a peer that comes to a
+		// site that does not know it yet is turned away, and what it sends is
+		// lost.
+		done = w.inTime(ctx, func(bounded context.Context) map[string]int { return w.links(ctx, bounded, o, full) })
+		w.inTime(ctx, func(bounded context.Context) map[string]int {
+			w.outcome(ctx, key{step: stepConfigure}, stepConfigure, w.target.Configure(bounded, o.site))
+			return nil
+		})
 	}
 	if ctx.Err() == nil {
 		w.r.turned(w.site, o, began, done, w.failures())
 	}
+}
+
+// inTime gives one part of a turn its time.
+func (w *worker) inTime(ctx context.Context, part func(context.Context) map[string]int) map[string]int {
+	bounded, cancel := context.WithTimeout(ctx, w.r.Timeout)
+	defer cancel()
+	return part(bounded)
 }
 
 // links applies the difference of the links, and returns how many changes were
