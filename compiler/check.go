@@ -65,7 +65,7 @@ func (k *checker) site(s *topology.Site) {
 // nameUnsafe refuses names that cannot be a level of a topic, a folder, or a
 // place in the REST API.
 func (k *checker) nameUnsafe(name string, pos diagnostic.Pos, scope diagnostic.Scope) {
-	if name != "" && name != "." && name != ".." && name != "link" && len(name) <= 254 && !strings.ContainsAny(name, "/+#\x00") {
+	if safeName(name) {
 		return
 	}
 	k.add(diagnostic.Diagnostic{
@@ -73,6 +73,10 @@ func (k *checker) nameUnsafe(name string, pos diagnostic.Pos, scope diagnostic.S
 		Message: quoted(name) + ` cannot be a cluster's name: it must have 1 to 254 bytes, be none of ".", ".." and "link", and hold no / + # or NUL`,
 		Help:    "use letters, digits, - and _",
 	})
+}
+
+func safeName(name string) bool {
+	return name != "" && name != "." && name != ".." && name != "link" && len(name) <= 254 && !strings.ContainsAny(name, "/+#\x00")
 }
 
 func (k *checker) add(d diagnostic.Diagnostic) { k.findings = append(k.findings, d) }
@@ -116,7 +120,7 @@ func (k *checker) told(all map[string][]found) []found {
 			switch {
 			case isServer && server[link],
 				rule == "tls-mismatch" && (server[link] || scheme[link] && f.kind != "scheme"),
-				rule == "unknown-site" && k.renamed(f.peer) != "",
+				rule == "unknown-site" && (k.renamed(f.peer) != "" || !safeName(f.peer)),
 				rule == "one-sided" && k.explained(f):
 				continue
 			}
@@ -206,9 +210,9 @@ func needs(f found) [][]string {
 		return own("enable")
 	case "enable-mismatch":
 		return append(own("enable"), linkPath(f.peer, f.site, "enable"))
-	case "server-many", "server-is-self":
+	case "server-many":
 		return own("server")
-	case "server-is-third", "server-unknown":
+	case "server-is-self", "server-is-third", "server-unknown":
 		return append(own("server"), listeners)
 	case "tls-mismatch":
 		return append(own("server", "ssl"), listeners)

@@ -68,7 +68,9 @@ func indexEndpoints(t *topology.Topology) endpointIndex {
 			}
 			for _, a := range endpoints(l) {
 				put(x.address, a.String(), name)
-				put(x.host, a.host, name)
+				if !isLoopback(a.host) { // that is no site's own
+					put(x.host, a.host, name)
+				}
 			}
 		}
 	}

@@ -121,7 +121,7 @@ func (c *compilation) walkStruct(v cue.Value, s *shape, path []string, external 
 	var strange []string
 	for it.Next() {
 		sel := it.Selector()
-		if sel.ConstraintType() != 0 {
+		if sel.Type() != cue.StringLabel {
 			continue
 		}
 		name := sel.Unquoted()
@@ -163,15 +163,17 @@ func isLink(path []string) bool {
 }
 
 func (c *compilation) walkList(v cue.Value, s *shape, path []string, external bool) {
-	it, err := v.List()
+	// List refuses a list with a fault inside; Fields goes over its elements.
+	it, err := v.Fields()
 	if err != nil {
 		c.leaf(v, s, path)
 		return
 	}
 	before := len(c.findings)
-	for i := 0; it.Next(); i++ {
-		if it.Value().Validate(cue.Concrete(true)) != nil {
-			c.walk(it.Value(), s.elem, append(slices.Clone(path), fmt.Sprint(i)), external)
+	for it.Next() {
+		sel := it.Selector()
+		if sel.Type() == cue.IndexLabel && it.Value().Validate(cue.Concrete(true)) != nil {
+			c.walk(it.Value(), s.elem, append(slices.Clone(path), fmt.Sprint(sel.Index())), external)
 		}
 	}
 	if len(c.findings) == before {
@@ -377,7 +379,11 @@ func ownPosition(errs []errors.Error) bool {
 // message is a CUE error's text in one bounded line, without its path.
 func message(e errors.Error) string {
 	format, args := e.Msg()
-	text := strings.Join(strings.Fields(fmt.Sprintf(format, args...)), " ")
+	whole := fmt.Sprintf(format, args...)
+	if whole == "import failed" {
+		whole = e.Error()
+	}
+	text := strings.Join(strings.Fields(whole), " ")
 	if len(text) > 300 {
 		text = strings.ToValidUTF8(text[:300], "") + "…"
 	}

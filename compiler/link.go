@@ -109,7 +109,7 @@ func (d decoder) resourceOpts(o object, path []string) topology.ResourceOpts {
 		MaxBufferBytes:            d.size(o, "max_buffer_bytes", path),
 	}
 	if v := r.HealthCheckInterval.Value; v != 0 && v < time.Millisecond || v > time.Hour || v == 0 && o["health_check_interval"] == int64(0) {
-		d.fault(errors.New("is out of the range from 1ms to 1h"), append(path, "health_check_interval"))
+		d.fault(errors.New("out of the range from 1ms to 1h"), append(path, "health_check_interval"))
 	}
 	return r
 }

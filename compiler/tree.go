@@ -12,7 +12,10 @@ type object map[string]any
 func read(v cue.Value) any {
 	kind := v.IncompleteKind()
 	if kind == cue.BottomKind {
-		// A struct with a fault inside reads as bottom, and still has fields.
+		// What has a fault inside reads as bottom, and still has its parts.
+		if l := readList(v); l != nil {
+			return l
+		}
 		return readStruct(v)
 	}
 	if v.Kind() == cue.BottomKind {
@@ -50,12 +53,12 @@ func readKind(v cue.Value, kind cue.Kind) any {
 func readStruct(v cue.Value) any {
 	it, err := v.Fields()
 	if err != nil {
-		return readList(v)
+		return nil
 	}
 	o := object{}
 	for it.Next() {
 		sel := it.Selector()
-		if sel.ConstraintType() != 0 {
+		if sel.Type() != cue.StringLabel {
 			continue
 		}
 		if x := read(it.Value()); x != nil {
@@ -65,17 +68,28 @@ func readStruct(v cue.Value) any {
 	return o
 }
 
-// readList keeps the elements that have a value.
+// readList returns the elements, nil for one that has no value. A list with a
+// fault inside is no list to List, and still has its elements.
 func readList(v cue.Value) any {
-	it, err := v.List()
+	l := []any{}
+	if it, err := v.List(); err == nil {
+		for it.Next() {
+			l = append(l, read(it.Value()))
+		}
+		return l
+	}
+	it, err := v.Fields()
 	if err != nil {
 		return nil
 	}
-	l := []any{}
 	for it.Next() {
-		if x := read(it.Value()); x != nil {
-			l = append(l, x)
+		if it.Selector().Type() != cue.IndexLabel {
+			return nil
 		}
+		l = append(l, read(it.Value()))
+	}
+	if len(l) == 0 {
+		return nil
 	}
 	return l
 }

@@ -250,7 +250,7 @@ func (k *checker) wordCollision(f found, d *diagnostic.Diagnostic) {
 	d.Pos, d.Label = k.prefixPos(mine), "this prefix"
 	d.Message = fmt.Sprintf("%s and %s come to %s with the same client id prefix %s", mine.grant.Peer, f.other, f.at, quoted(mine.grant.ClientIDPrefix))
 	d.Related = related("the same prefix here", k.prefixPos(other))
-	d.Sites = []string{f.site, other.site, f.at}
+	d.Sites = []string{f.from, f.other, f.at}
 	d.Holds = append(d.Holds, diagnostic.Scope{Site: other.site, Peer: other.peer})
 	d.Help = "give each link a clientid of its own; clinkc explain clientid-collision"
 }
