@@ -13,6 +13,7 @@ import (
 
 const (
 	writeBuffer  = 256 << 10        // gathered bytes beyond which writers wait
+	smallBuffer  = 4 << 10          // an idle connection holds two of these at most
 	writeChunk   = 64 << 10         // bytes that must get through within writeTimeout
 	writeTimeout = 20 * time.Second // after it a peer that does not read is dead
 	flushTimeout = time.Second      // for what is left when the connection closes
@@ -49,6 +50,7 @@ type conn struct {
 
 	mu       sync.Mutex
 	room     sync.Cond
+	buffers  *sync.Pool // of *[]byte, large ones, shared by the node's connections
 	buf      []byte
 	spare    []byte
 	flushing bool
@@ -59,8 +61,8 @@ type conn struct {
 	chunkTime atomic.Int64 // write deadline of a chunk
 }
 
-func newConn(c net.Conn, run func(func()), gone func()) *conn {
-	k := &conn{Conn: c, run: run, gone: gone, done: make(chan struct{})}
+func newConn(c net.Conn, buffers *sync.Pool, run func(func()), gone func()) *conn {
+	k := &conn{Conn: c, buffers: buffers, run: run, gone: gone, done: make(chan struct{})}
 	k.room.L = &k.mu
 	k.chunkTime.Store(int64(writeTimeout))
 	return k
@@ -101,12 +103,38 @@ func (k *conn) Write(p []byte) (int, error) {
 	if k.closed || k.err != nil {
 		return 0, net.ErrClosed
 	}
+	k.grow(len(p))
 	k.buf = append(k.buf, p...)
 	if !k.flushing {
 		k.flushing = true
 		k.run(k.flush)
 	}
 	return len(p), nil
+}
+
+// grow replaces a small buffer by a large one before n bytes outgrow it.
+func (k *conn) grow(n int) {
+	if need := len(k.buf) + n; need <= cap(k.buf) || need <= smallBuffer || cap(k.buf) > smallBuffer {
+		return
+	}
+	if large, ok := k.buffers.Get().(*[]byte); ok {
+		k.buf = append((*large)[:0], k.buf...)
+	}
+}
+
+// release gives large buffers back: a connection holds them only while it has
+// something to write. Very large ones, for a huge packet, are left to the
+// garbage collector.
+func (k *conn) release() {
+	for _, b := range []*[]byte{&k.buf, &k.spare} {
+		if cap(*b) <= smallBuffer {
+			continue
+		}
+		if large := (*b)[:0]; cap(large) <= 2*writeBuffer {
+			k.buffers.Put(&large)
+		}
+		*b = nil
+	}
 }
 
 // reserve waits until there is room for another packet, or the connection has
@@ -128,15 +156,14 @@ func (k *conn) flush() {
 		k.mu.Unlock()
 		err := k.writeOut(b)
 		k.mu.Lock()
-		if cap(b) <= writeBuffer {
-			k.spare = b
-		}
+		k.spare = b
 		if err != nil {
 			k.err = err
 		}
 		k.room.Broadcast()
 	}
 	k.flushing = false
+	k.release()
 	closed, failed := k.closed, k.err != nil
 	k.mu.Unlock()
 	switch {

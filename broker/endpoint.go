@@ -184,7 +184,7 @@ func (e *endpoint) serveConn(c net.Conn, commonCN string) {
 		return
 	}
 	var k *conn
-	k = newConn(c, e.n.spawn, func() { e.untrack(k) })
+	k = newConn(c, &e.n.buffers, e.n.spawn, func() { e.untrack(k) })
 	k.commonCN = commonCN
 	k.packetSize = l.packet
 	k.frames.limit.Store(min(l.packet, connectPacketSize))

@@ -89,6 +89,7 @@ type Node struct {
 	ids     idLocks
 	grace   grace
 	wg      sync.WaitGroup
+	buffers sync.Pool // see conn.release
 
 	applying  sync.Mutex // one Apply at a time, and not beside the start or end of Run
 	endpoints map[string]*endpoint
