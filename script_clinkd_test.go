@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -43,12 +44,9 @@ func freePorts(ts *testscript.TestScript, neg bool, args []string) {
 	names, found := args[1:], map[string]string{}
 	pick := func(addr []byte) []byte {
 		if found[string(addr)] == "" {
-			ln, err := net.Listen("tcp", "127.0.0.1:0")
-			ts.Check(err)
-			defer ln.Close()
-			found[string(addr)] = ln.Addr().String()
+			port := freePort(ts)
+			found[string(addr)] = "127.0.0.1:" + port
 			if len(names) > 0 {
-				_, port, _ := net.SplitHostPort(ln.Addr().String())
 				ts.Setenv("PORT_"+names[0], port)
 				names = names[1:]
 			}
@@ -65,6 +63,20 @@ func freePorts(ts *testscript.TestScript, neg bool, args []string) {
 		}
 		return os.WriteFile(path, loopbackPort.ReplaceAllFunc(b, pick), 0o666)
 	}))
+}
+
+// freePort returns a port that nobody listened on a moment ago, and none of
+// those (from 32768 up) that the system hands out for port 0.
+func freePort(ts *testscript.TestScript) string {
+	for range 100 {
+		port := fmt.Sprint(10000 + rand.IntN(22000))
+		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			ln.Close()
+			return port
+		}
+	}
+	ts.Fatalf("no free port")
+	return ""
 }
 
 // A running is one clinkd that a script started.

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"io"
+	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -96,20 +97,20 @@ func rewrite(t *testing.T, dir string, change func(string) string) {
 	}
 }
 
-// freePort returns a loopback port that nobody listened on a moment ago.
-// clinkd keeps trying a port that is taken, so a rare clash only delays.
+// freePort returns a loopback port that nobody listened on a moment ago. It is
+// none of those that the system hands out for port 0 (from 32768 up), which
+// another listener or connection would soon be given.
 func freePort(t *testing.T) string {
 	t.Helper()
-	ln, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
+	for range 100 {
+		port := fmt.Sprint(10000 + rand.IntN(22000))
+		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
+			ln.Close()
+			return port
+		}
 	}
-	defer ln.Close()
-	_, port, err := net.SplitHostPort(ln.Addr().String())
-	if err != nil {
-		t.Fatal(err)
-	}
-	return port
+	t.Fatal("no free port")
+	return ""
 }
 
 func startExample(t *testing.T, name string) *daemon {
