@@ -109,6 +109,13 @@ func (l *loader) size() (sites, links int) {
 // change of exactly those that use it.
 func (l *loader) digest(t *topology.Topology) {
 	base := l.dir.Path()
+	for _, name := range l.sites {
+		// What is held back shares its lists with the state before, which
+		// others are reading.
+		if s, ok := t.Sites[name]; ok {
+			s.Links, s.Listeners, s.Grants = slices.Clone(s.Links), slices.Clone(s.Listeners), slices.Clone(s.Grants)
+		}
+	}
 	l.eachUse(t, func(digest *string, files []string) { *digest = source.Digest(base, files) })
 }
 
