@@ -86,11 +86,13 @@ var explanations = map[string]Explanation{
 		Mended: "sites: a: cluster: links: b: {server: \"b.example.net:2883\", topics: []}\nsites: b: listeners: mqtt: {bind: \"0.0.0.0:2883\", advertise: [\"b.example.net:2883\"]}",
 	},
 	"server-many": {
-		What:   "The server of a link holds more than one address.",
-		Why:    "A link has one address. For several nodes, put one name or a load balancer in front of them.",
-		EMQX:   "Below 6.3.0 the value is accepted and then stops the part of EMQX that manages links: no link can be made, changed or deleted any more.",
-		Bad:    `sites: a: cluster: links: b: {server: "b1.example.net:1883,b2.example.net:1883", topics: []}`,
-		Mended: `sites: a: cluster: links: b: {server: "b.example.net:1883", topics: []}`,
+		What: "The server of a link holds more than one address.",
+		Why:  "A link has one address. For several nodes, put one name or a load balancer in front of them.",
+		EMQX: "Below 6.3.0 the value is accepted and then stops the part of EMQX that manages links: no link can be made, changed or deleted any more.",
+		Bad: `sites: a: cluster: links: b: {server: "b1.example.net:1883,b2.example.net:1883", topics: []}
+sites: b: {}`,
+		Mended: `sites: a: cluster: links: b: {server: "b.example.net:1883", topics: []}
+sites: b: {}`,
 	},
 	"tls-mismatch": {
 		What:   "The link speaks TLS and the listener that it addresses does not, or the reverse; or the listener is a WebSocket one; or server says mqtts:// while ssl.enable is false.",
@@ -103,8 +105,8 @@ var explanations = map[string]Explanation{
 		What:   "Two links come to the same broker with the same client id prefix.",
 		Why:    "A broker keeps one session for a client id, so the two links throw each other out; and the prefix is what tells the broker which peer it has before it.",
 		EMQX:   "Where the node names are equal too, as they are by default, the sessions take each other over without end, which is logged at level info at most.",
-		Bad:    "sites: a: cluster: links: hub: {server: \"hub.example.net\", clientid: \"link\", topics: []}\nsites: b: cluster: links: hub: {server: \"hub.example.net\", clientid: \"link\", topics: []}",
-		Mended: "sites: a: cluster: links: hub: {server: \"hub.example.net\", clientid: \"link-a\", topics: []}\nsites: b: cluster: links: hub: {server: \"hub.example.net\", clientid: \"link-b\", topics: []}",
+		Bad:    "sites: a: cluster: links: hub: {server: \"hub.example.net\", clientid: \"link\", topics: []}\nsites: b: cluster: links: hub: {server: \"hub.example.net\", clientid: \"link\", topics: []}\nsites: hub: {}",
+		Mended: "sites: a: cluster: links: hub: {server: \"hub.example.net\", clientid: \"link-a\", topics: []}\nsites: b: cluster: links: hub: {server: \"hub.example.net\", clientid: \"link-b\", topics: []}\nsites: hub: {}",
 	},
 	"peer-unauthenticated": {
 		What:   "A peer's link is let in with neither username and password nor a client certificate that the listener demands.",

@@ -1,0 +1,256 @@
+package compiler_test
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"runtime"
+	"strings"
+	"testing"
+	"testing/fstest"
+	"time"
+
+	"clink/compiler"
+	"clink/diagnostic"
+	"clink/schema"
+)
+
+func TestCompileRefusesToWork(t *testing.T) {
+	raw := func(name, text string) fstest.MapFS { return fstest.MapFS{name: {Data: []byte(text)}} }
+	for name, tt := range map[string]struct {
+		files fs.FS
+		want  string
+	}{
+		"no files":        {fstest.MapFS{}, "no CUE files"},
+		"no CUE files":    {raw("README.md", "x"), "no CUE files"},
+		"only a folder's": {raw("rules/r.cue", "package rules"), "no CUE files"},
+		"generated only":  {raw(schema.Generated, "package topology"), "no CUE files"},
+		"no directory":    {os.DirFS(filepath.Join(t.TempDir(), "none")), "read the topology directory"},
+		"a large file":    {raw("a.cue", "package topology\n//"+strings.Repeat("x", 1<<20)), "read a.cue: larger than"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r, err := compiler.Compile(context.Background(), tt.files, compiler.Options{})
+			if err == nil || !strings.Contains(err.Error(), tt.want) {
+				t.Errorf("%v, %v, want an error with %q", r, err, tt.want)
+			}
+		})
+	}
+}
+
+func TestCompileGivesUp(t *testing.T) {
+	ctx, cancel := context.WithCancel(context.Background())
+	cancel()
+	if _, err := compiler.Compile(ctx, files(healthy), compiler.Options{}); !errors.Is(err, context.Canceled) {
+		t.Errorf("with a context that has ended: %v", err)
+	}
+	_, err := compiler.Compile(context.Background(), ring(100), compiler.Options{Timeout: time.Nanosecond})
+	if !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("with no time: %v", err)
+	}
+}
+
+// An evaluation that does not end in time names the files.
+func TestCompileNamesTheFilesItGaveUpOn(t *testing.T) {
+	slow := one(`import "list"
+_n: list.Range(0, 3000, 1)
+_x: [for a in _n for b in _n {a + b}]
+sites: a: labels: n: "\(len(_x))"`)
+	slow["t.cue"].Data = []byte("package topology\n\n" + strings.TrimPrefix(string(slow["t.cue"].Data), "package topology\n"))
+	_, err := compiler.Compile(context.Background(), slow, compiler.Options{Timeout: 200 * time.Millisecond})
+	if err == nil || !strings.Contains(err.Error(), "t.cue") || !errors.Is(err, context.DeadlineExceeded) {
+		t.Errorf("%v", err)
+	}
+}
+
+// What nests deeper than a parser should follow is a finding, and no crash.
+func TestDeepSources(t *testing.T) {
+	const n = 300_000
+	for name, text := range map[string]string{
+		"labels":          strings.Repeat("a: ", n) + "1",
+		"labels on lines": strings.Repeat("a: // x\n", n/4) + "1",
+		"braces":          strings.Repeat("{a:", n),
+		"lists":           "a: " + strings.Repeat("[", n),
+		"parentheses":     "a: " + strings.Repeat("(", n),
+		"signs":           "a: " + strings.Repeat("-", n) + "1",
+		"sums":            "a: " + strings.Repeat("1+", n) + "1",
+		"selectors":       "a: b" + strings.Repeat(".a", n),
+		"calls":           "a: b" + strings.Repeat("()", n),
+		"unifications":    "a: " + strings.Repeat("_&", n) + "_",
+		"interpolations":  "a: " + strings.Repeat(`"\(`, n),
+		"attributes":      "a: 1 @x(" + strings.Repeat("(", n/30),
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := compile(t, files(map[string]string{"a.cue": "sites: a: {}", "deep.cue": text}))
+			if len(r.Findings) == 0 || r.Findings[0].Rule != "schema" || r.Findings[0].Pos.File != "deep.cue" {
+				t.Errorf("findings %.300v", r.Findings)
+			}
+			if r.Topology.Sites["a"] == nil {
+				t.Error("the site in the other file was not read")
+			}
+		})
+	}
+}
+
+func TestImports(t *testing.T) {
+	module := &fstest.MapFile{Data: []byte(`module: "example.net/fleet@v0"` + "\n" + `language: version: "v0.17.0"`)}
+	file := func(text string) *fstest.MapFile { return &fstest.MapFile{Data: []byte(text)} }
+	for name, tt := range map[string]struct {
+		files fstest.MapFS
+		want  string // "" or a part of the one finding
+	}{
+		"of the module": {fstest.MapFS{"cue.mod/module.cue": module,
+			"a.cue":          file("package topology\nimport \"example.net/fleet/lib\"\nsites: a: labels: x: lib.x"),
+			"lib/lib.cue":    file("package lib\nimport \"example.net/fleet/lib/deep\"\nx: deep.x"),
+			"lib/other.cue":  file("package other\nx: 5"),
+			"lib/deep/d.cue": file("package deep\nx: \"yes\"")}, ""},
+		"vendored": {fstest.MapFS{"cue.mod/module.cue": module,
+			"a.cue":                               file("package topology\nimport \"x.example.net/lib\"\nsites: a: labels: x: lib.x"),
+			"cue.mod/pkg/x.example.net/lib/l.cue": file("package lib\nx: \"yes\"")}, ""},
+		"the schema, not vendored": {fstest.MapFS{
+			"a.cue": file("package topology\nimport \"clink.dev/schema\"\nsites: schema.#Sites\nsites: a: labels: x: \"yes\"")}, ""},
+		"a cycle": {fstest.MapFS{"cue.mod/module.cue": module,
+			"a.cue":   file("package topology\nimport \"example.net/fleet/p\"\nsites: a: labels: x: p.x"),
+			"p/p.cue": file("package p\nimport \"example.net/fleet/q\"\nx: q.x"),
+			"q/q.cue": file("package q\nimport \"example.net/fleet/p\"\nx: p.x")}, "a.cue:2:8: import failed"},
+		"broken": {fstest.MapFS{"cue.mod/module.cue": module,
+			"a.cue":   file("package topology\nimport \"example.net/fleet/p\"\nsites: a: labels: x: p.x"),
+			"p/p.cue": file("package p\nx: {")}, "does not parse"},
+		"missing":         {fstest.MapFS{"a.cue": file("package topology\nimport \"example.net/none\"\nsites: a: labels: x: none.x")}, "no such package"},
+		"unknown builtin": {fstest.MapFS{"a.cue": file("package topology\nimport \"stringz\"\nsites: a: labels: x: stringz.x")}, "stringz"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := compile(t, tt.files)
+			if tt.want == "" {
+				if len(r.Findings) != 0 || r.Topology.Sites["a"].Labels["x"] != "yes" {
+					t.Errorf("findings %v, labels %v", r.Findings, r.Topology.Sites["a"])
+				}
+				return
+			}
+			if len(r.Findings) != 1 || !strings.Contains(fmt.Sprintf("%v: %s", r.Findings[0].Pos, r.Findings[0].Message), tt.want) {
+				t.Errorf("findings %+v, want one with %q", r.Findings, tt.want)
+			}
+		})
+	}
+}
+
+// Two defects of cue v0.17.1: sources that meet them must end in findings, and
+// when they no longer do, the rules may be written more freely.
+func TestKnownDefectsOfCUE(t *testing.T) {
+	added := compile(t, one(`sites: {
+	for s, v in sites {
+		let x = s
+		(s): labels: derived: x
+	}
+	a: {}
+}`))
+	if !hasRule(added.Findings, "schema") {
+		t.Log("adding fields to what a comprehension goes through works now")
+	}
+	guard := compile(t, one(`_l: [for x in [1, 2] if len("\(x)") != 0 {x}]
+if len(_l) != 0 {sites: a: labels: n: "\(len(_l))"}`))
+	if s := guard.Topology.Sites["a"]; s == nil && !hasRule(guard.Findings, "schema") {
+		t.Error("a guard with len lost a site without a word")
+	}
+}
+
+// Cross-site findings must not appear twice or vary from run to run.
+func TestSameSourceSameFindings(t *testing.T) {
+	want := wanted(compile(t, os.DirFS("testdata/vet/mixed-one-run")).Findings)
+	for range 10 {
+		if got := wanted(compile(t, os.DirFS("testdata/vet/mixed-one-run")).Findings); got != want {
+			t.Fatalf("found:\n%s\nthen:\n%s", want, got)
+		}
+	}
+}
+
+// No finding repeats a credential that stands in the source.
+func TestFindingsKeepSecrets(t *testing.T) {
+	const secret = "hunter2-secret"
+	for _, password := range []string{`"` + secret + `"`, `5 & "` + secret + `"`, `"` + secret + `" & "x"`, `["` + secret + `"]`, `{x: "` + secret + `"}`, `"` + secret + `" + 1`, `strings.ToUpper(["` + secret + `"])`} {
+		r := compile(t, one("import \"strings\"\n_s: strings.ToLower(\"X\")\nsites: {a: cluster: links: b: {server: \"127.0.0.1:1\", topics: [], username: \"u\", password: "+password+", ssl: password: "+password+"}, b: listeners: m: bind: \"127.0.0.1:1\"}"))
+		if len(r.Findings) == 0 {
+			t.Errorf("%s: no finding", password)
+		}
+		for _, d := range r.Findings {
+			if strings.Contains(strings.ToLower(fmt.Sprintf("%+v", d)), secret) {
+				t.Errorf("%s: %+v", password, d)
+			}
+		}
+	}
+}
+
+func TestExamplesVetClean(t *testing.T) {
+	dirs, err := filepath.Glob("../examples/topologies/*")
+	if err != nil || len(dirs) < 5 {
+		t.Fatal(dirs, err)
+	}
+	for _, dir := range dirs {
+		r := compile(t, os.DirFS(dir))
+		var errs []string
+		for _, d := range r.Findings {
+			if d.Severity == diagnostic.Error {
+				errs = append(errs, d.Rule+" "+d.Pos.String())
+			}
+		}
+		want := "[]"
+		if filepath.Base(dir) == "vendor-example" {
+			want = "[server-is-self eu_west.cue:19:14 server-is-self us_east.cue:25:14]"
+		}
+		if fmt.Sprint(errs) != want {
+			t.Errorf("%s: errors %v, want %s", dir, errs, want)
+		}
+	}
+}
+
+// Every example that explain prints says what it claims.
+func TestExplanationsHoldTrue(t *testing.T) {
+	for _, r := range diagnostic.Rules() {
+		if r.Explanation == nil {
+			continue
+		}
+		for text, want := range map[string]bool{r.Explanation.Bad: true, r.Explanation.Mended: false} {
+			m := fstest.MapFS{}
+			for i, part := range strings.Split(text, ".cue\n") {
+				m[fmt.Sprintf("f%d.cue", i)] = &fstest.MapFile{Data: []byte("package topology\n" + part + "\n")}
+			}
+			if got := hasRule(compile(t, m).Findings, r.Name); got != want {
+				t.Errorf("%s: found %v, want %v, in\n%s", r.Name, got, want, text)
+			}
+		}
+	}
+}
+
+func FuzzCompile(f *testing.F) {
+	paths, err := filepath.Glob("testdata/vet/*/*.cue")
+	if err != nil {
+		f.Fatal(err)
+	}
+	for _, p := range paths {
+		text, err := os.ReadFile(p)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(text)
+		f.Add(text[:len(text)/2])
+	}
+	f.Fuzz(func(t *testing.T, text []byte) {
+		m := files(healthy)
+		m["z.cue"] = &fstest.MapFile{Data: bytes.Clone(text)}
+		r, err := compiler.Compile(context.Background(), m, compiler.Options{Timeout: 10 * time.Second})
+		if err != nil {
+			if errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "panicked") {
+				t.Fatalf("%v", err)
+			}
+			return
+		}
+		if r.Topology == nil {
+			t.Fatal("neither a topology nor an error")
+		}
+		compiler.Hold(r, r.Topology, nil, time.Time{})
+		runtime.KeepAlive(r)
+	})
+}
