@@ -8,7 +8,10 @@ type deque[T any] struct {
 	n    int
 }
 
-const minRing = 16
+const (
+	minRing  = 16
+	keepRing = 1024 // a longer ring shrinks as it empties
+)
 
 func (d *deque[T]) len() int { return d.n }
 
@@ -34,7 +37,7 @@ func (d *deque[T]) popFront() T {
 	*first = zero
 	d.head = (d.head + 1) & (len(d.ring) - 1)
 	d.n--
-	if len(d.ring) > minRing && d.n < len(d.ring)/8 {
+	if len(d.ring) > keepRing && d.n < len(d.ring)/8 {
 		d.resize(len(d.ring) / 2)
 	}
 	return v
