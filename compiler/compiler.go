@@ -17,6 +17,8 @@ import (
 
 	"clink/diagnostic"
 	"clink/topology"
+
+	"cuelang.org/go/cue"
 )
 
 // Options of a compilation. The zero value is good.
@@ -99,6 +101,7 @@ func compile(src *source, opts Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
+	c.release()
 	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, opts: opts}
 	if err := k.run(); err != nil {
 		return nil, err
@@ -115,6 +118,10 @@ func compile(src *source, opts Options) (*Result, error) {
 		bad:      c.bad,
 	}, nil
 }
+
+// release drops what is not needed after the values were read. What the source
+// was evaluated to is large, and the rules have a context of their own.
+func (c *compilation) release() { c.root, c.defs, c.files = cue.Value{}, cue.Value{}, nil }
 
 // Check finds what is wrong between the sites of t, by the same rules as
 // [Compile]. It knows no more of positions than t does.

@@ -32,10 +32,10 @@ func (c *compilation) topology() (*topology.Topology, error) {
 	}
 	for it.Next() {
 		name := it.Selector().Unquoted()
+		// The schema adds no values, and without it reading is much cheaper.
 		v := it.Value()
-		if !c.bad.touches("sites", name) {
-			// The schema adds no values, and without it reading is much cheaper.
-			v = c.raw.LookupPath(makePath([]string{"sites", name}))
+		if u, ok := c.fit("#Site", "", v, c.shape.step("sites").any, []string{"sites", name}); !ok {
+			v = u
 		}
 		o, ok := read(v).(object)
 		if !ok {
