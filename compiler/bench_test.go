@@ -87,7 +87,7 @@ func cpuTime(tb testing.TB) time.Duration {
 // A context of CUE keeps what was built in it: compilations that shared one
 // would grow by megabytes each time.
 func TestRecompilingKeepsNothing(t *testing.T) {
-	files := ring(50)
+	files := ring(20)
 	heap := func() uint64 {
 		runtime.GC()
 		runtime.GC()

@@ -12,11 +12,9 @@ import (
 	"cuelang.org/go/cue/token"
 )
 
-// validate adds a finding for each place where the root does not fit the
-// schema. What fits is not looked at field by field.
+// validate adds a finding for each place outside of sites where the package
+// does not fit the schema.
 func (c *compilation) validate() {
-	before := len(c.findings)
-	whole := false
 	it, err := c.root.Fields()
 	if err != nil {
 		return
@@ -24,23 +22,36 @@ func (c *compilation) validate() {
 	for it.Next() {
 		name := it.Selector().Unquoted()
 		s := c.shape.step(name)
-		if s == nil {
+		switch {
+		case s == nil:
 			if c.unknown(it.Value(), c.shape, []string{name}) == "sites" {
 				c.loseAll(name)
 			}
-			continue
-		}
-		if name == "sites" {
-			whole = c.validateSites(it.Value(), s) || whole
-			continue
-		}
-		if it.Value().Validate(cue.Concrete(true)) != nil {
-			c.walk(it.Value(), s, []string{name}, false)
+		case name != "sites":
+			c.fit("#Topology", name, it.Value(), s, []string{name})
 		}
 	}
-	if len(c.findings) == before && whole {
-		c.unplaced()
+}
+
+// fit unifies a value with a field of a definition and tells what does not
+// fit; what fits is not looked at field by field. Each site is unified by
+// itself, so that no more than one is held in memory twice. It returns the
+// unified value, and whether it fits.
+func (c *compilation) fit(def, field string, v cue.Value, s *shape, path []string) (cue.Value, bool) {
+	constraint := c.defs.LookupPath(cue.ParsePath(def))
+	if field != "" {
+		constraint = constraint.LookupPath(cue.MakePath(cue.Str(field).Optional()))
 	}
+	u := constraint.Unify(v)
+	if u.Validate(cue.Concrete(true)) == nil {
+		return u, true
+	}
+	before := len(c.findings)
+	c.walk(u, s, path, u.LookupPath(cue.ParsePath("target.external")).Exists())
+	if len(c.findings) == before {
+		c.leaf(u, s, path)
+	}
+	return u, len(c.findings) == before
 }
 
 // loseAll counts the files with a misspelt "sites" as left out: what they
@@ -55,46 +66,14 @@ func (c *compilation) loseAll(field string) {
 	}
 }
 
-// validateSites reports whether any site does not fit.
-func (c *compilation) validateSites(sites cue.Value, s *shape) bool {
-	it, err := sites.Fields()
-	if err != nil {
-		return true
-	}
-	faulty := false
-	for it.Next() {
-		if it.Value().Validate(cue.Concrete(true)) == nil {
-			continue
-		}
-		faulty = true
-		before := len(c.findings)
-		name := it.Selector().Unquoted()
-		external := it.Value().LookupPath(cue.ParsePath("target.external")).Exists()
-		c.walk(it.Value(), s.any, []string{"sites", name}, external)
-		if len(c.findings) == before {
-			c.leaf(it.Value(), s.any, []string{"sites", name})
-		}
-	}
-	return faulty
-}
-
-// unplaced tells an error of the package that no place could be found for.
-func (c *compilation) unplaced() {
-	for _, e := range errors.Errors(c.root.Validate(cue.Concrete(true))) {
-		if slices.ContainsFunc(e.Path(), isHelper) {
-			continue
-		}
-		for _, p := range userPositions(e) {
-			c.findings = append(c.findings, schemaFinding(tokenPos(p, c.src.texts[p.Filename()]), message(e)))
-			return
-		}
-	}
-}
-
-// isHelper reports whether a path element is a definition or hidden field of
-// the user's own, which may stay open.
-func isHelper(name string) bool {
-	return strings.HasPrefix(name, "#") && name != "#Topology" || strings.HasPrefix(name, "_")
+// inHelper reports whether an error lies in a definition or hidden field of the
+// user's own, which may stay open. The path begins with a definition of the
+// schema.
+func inHelper(e errors.Error) bool {
+	path := e.Path()
+	return len(path) > 1 && slices.ContainsFunc(path[1:], func(name string) bool {
+		return strings.HasPrefix(name, "#") || strings.HasPrefix(name, "_")
+	})
 }
 
 func (c *compilation) walk(v cue.Value, s *shape, path []string, external bool) {
@@ -211,7 +190,7 @@ func (c *compilation) missing(v cue.Value, path []string) {
 // leaf tells one value that does not fit.
 func (c *compilation) leaf(v cue.Value, s *shape, path []string) {
 	errs := errors.Errors(v.Validate(cue.Concrete(true)))
-	errs = slices.DeleteFunc(errs, func(e errors.Error) bool { return slices.ContainsFunc(e.Path(), isHelper) })
+	errs = slices.DeleteFunc(errs, inHelper)
 	if len(errs) == 0 {
 		return
 	}

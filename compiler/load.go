@@ -33,8 +33,8 @@ type compilation struct {
 	lost     map[string]string // files left out, and why
 	findings diagnostic.List
 
-	raw   cue.Value // the package
-	root  cue.Value // the package unified with the schema
+	root  cue.Value // the package as its author wrote it
+	defs  cue.Value // the schema
 	shape *shape
 	index *index
 	bad   badPaths // where schema faults are
@@ -65,9 +65,8 @@ func (c *compilation) evaluate() error {
 		}
 		v, errs := c.build(ctx)
 		if len(errs) == 0 {
-			c.raw = v
-			c.root = own.LookupPath(cue.ParsePath("#Topology")).Unify(v)
-			if errs = unreadable(c.root); len(errs) == 0 {
+			c.root, c.defs = v, own
+			if errs = unreadable(v); len(errs) == 0 {
 				return nil
 			}
 		}
@@ -82,10 +81,9 @@ func unreadable(root cue.Value) []errors.Error {
 		return errors.Errors(err)
 	}
 	sites := root.LookupPath(cue.ParsePath("sites"))
-	if !sites.Exists() && sites.Err() == nil {
-		return nil
-	}
 	if _, err := sites.Fields(); err != nil && sites.Exists() {
+		return []errors.Error{errors.Newf(madeAt(sites, 4), "sites must be a struct with the sites by name: sites: \"emqx-us-east\": {...}")}
+	} else if err != nil && sites.Err() != nil && root.LookupPath(cue.ParsePath("sites")).Pos().IsValid() {
 		return errors.Errors(err)
 	}
 	return nil
