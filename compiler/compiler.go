@@ -41,6 +41,7 @@ type Result struct {
 	partial map[string]bool   // sites of which a part may stand in a lost file
 	tainted map[string]bool   // files whose values depend on which sites there are
 	bad     badPaths          // what could not be read
+	masked  map[string]bool   // files that make sites, and sites that make links, in an unknown number
 }
 
 // Compile reads the CUE package topology at the root of fsys. Faults of the
@@ -116,6 +117,7 @@ func compile(src *source, opts Options) (*Result, error) {
 		partial:  c.partial(),
 		tainted:  c.index.overSites,
 		bad:      c.bad,
+		masked:   c.masked,
 	}, nil
 }
 

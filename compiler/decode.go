@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -47,7 +48,63 @@ func (c *compilation) topology() (*topology.Topology, error) {
 			c.names[name] = declared
 		}
 	}
+	c.vanished(t)
+	c.mask()
 	return t, nil
+}
+
+// mask notes what a comprehension makes beside a fault: CUE then does not say
+// whether the comprehension itself could be evaluated.
+func (c *compilation) mask() {
+	c.masked = map[string]bool{}
+	if c.root.Err() == nil {
+		return
+	}
+	sites := c.index.find("sites")
+	for _, p := range []*place{c.index.root, sites} {
+		if p != nil {
+			for _, f := range p.wildIn {
+				c.masked[f] = true
+			}
+		}
+	}
+	for site := range sites.written() {
+		if c.root.LookupPath(makePath([]string{"sites", site})).Err() == nil {
+			continue
+		}
+		path := linkPath(site, "")
+		for n := 2; n <= 4; n++ {
+			if p := c.index.find(path[:n]...); p != nil {
+				p.expand()
+				c.masked[pathKey(path[:2])] = c.masked[pathKey(path[:2])] || len(p.wildIn) > 0
+			}
+		}
+	}
+}
+
+// vanished tells sites and links that the source writes out and that CUE has
+// no value for, such as one that refers to itself: nobody may take them for
+// deleted.
+func (c *compilation) vanished(t *topology.Topology) {
+	for site := range c.index.find("sites").written() {
+		s, path := t.Sites[site], []string{"sites", site}
+		if s == nil {
+			c.lackValue(path)
+			continue
+		}
+		for peer := range c.index.find(linkPath(site, "")[:4]...).written() {
+			if _, ok := s.Link(peer); !ok {
+				c.lackValue(linkPath(site, peer))
+			}
+		}
+	}
+}
+
+func (c *compilation) lackValue(path []string) {
+	if c.bad.touches(path...) {
+		return
+	}
+	c.fault(schemaFinding(c.index.labelPos(path...), shortPath(path)+" has no value; does it refer to itself?"), path)
 }
 
 func readDefaults() (object, error) {
@@ -166,6 +223,9 @@ func (d decoder) decodeSite(o object) *topology.Site {
 func (d decoder) target(o object) topology.Target {
 	e := o.object("emqx")
 	switch {
+	case o.bool("external") && e != nil:
+		d.fault(errors.New("a site is either external or driven through EMQX's API, not both"), d.path("target"))
+		return topology.Target{Kind: topology.External}
 	case o.bool("external"):
 		return topology.Target{Kind: topology.External}
 	case e == nil:

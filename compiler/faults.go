@@ -357,11 +357,7 @@ func ownPosition(errs []errors.Error) bool {
 
 // message is a CUE error's text in one bounded line, without its path.
 func message(e errors.Error) string {
-	format, args := e.Msg()
-	whole := fmt.Sprintf(format, args...)
-	if whole == "import failed" {
-		whole = e.Error()
-	}
+	whole := strings.TrimPrefix(e.Error(), strings.Join(e.Path(), ".")+": ")
 	text := strings.Join(strings.Fields(whole), " ")
 	if len(text) > 300 {
 		text = strings.ToValidUTF8(text[:300], "") + "…"

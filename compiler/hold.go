@@ -88,7 +88,9 @@ func (h *holder) site(name string) *topology.Site {
 	now, last := h.now.Topology.Sites[name], h.last.Sites[name]
 	why, whole := h.scopes[diagnostic.Scope{Site: name}]
 	if file, ok := h.lostFile(name, last); ok && !whole {
-		why, whole = h.lost[file], true
+		if why, whole = h.lost[file], true; why == (reason{}) {
+			why = reason{ruleSchema, file + ": what it makes is not known while there are other schema findings"}
+		}
 	}
 	switch {
 	case whole:
@@ -128,7 +130,11 @@ func (h *holder) unread(s, now, last *topology.Site) {
 		if _, ok := now.Link(was.Name); ok {
 			continue
 		}
-		if why, held := h.scopes[diagnostic.Scope{Site: s.Name, Peer: was.Name}]; held {
+		why, held := h.scopes[diagnostic.Scope{Site: s.Name, Peer: was.Name}]
+		if !held && h.now.masked[pathKey([]string{"sites", s.Name})] {
+			why, held = reason{ruleSchema, "which links are made is not known while the site has other schema findings"}, true
+		}
+		if held {
 			h.hold(s.Name, was.Name, why)
 			s.Links = append(s.Links, was)
 		}
@@ -143,7 +149,7 @@ func (h *holder) unread(s, now, last *topology.Site) {
 
 // lostFile returns the file without which nothing is known of the site.
 func (h *holder) lostFile(name string, last *topology.Site) (string, bool) {
-	if len(h.lost) == 0 {
+	if len(h.lost) == 0 && len(h.now.masked) == 0 {
 		return "", false
 	}
 	if last != nil {
@@ -152,6 +158,9 @@ func (h *holder) lostFile(name string, last *topology.Site) (string, bool) {
 				return f, true
 			}
 		}
+	}
+	if last != nil && h.now.Topology.Sites[name] == nil && h.now.masked[last.Pos.File] {
+		return last.Pos.File, true
 	}
 	if h.now.partial[name] {
 		return slices.Min(slices.Collect(maps.Keys(h.lost))), true
@@ -193,7 +202,7 @@ func (h *holder) reduced(now, last *topology.Site) *topology.Site {
 // gone reports whether what is not there any more was deleted, and not only
 // unreadable now.
 func (h *holder) gone(last *topology.Site, was diagnostic.Pos, path []string) bool {
-	if h.now.bad.touches(path...) {
+	if h.now.bad.touches(path...) || h.now.masked[pathKey(path[:2])] {
 		return false
 	}
 	if _, held := h.scopes[diagnostic.Scope{Site: last.Name, Peer: path[len(path)-1]}]; held {

@@ -176,6 +176,59 @@ func TestHoldGeneratedLinks(t *testing.T) {
 	}
 }
 
+// A guard that cannot be evaluated makes no sites, and deletes none.
+func TestHoldUndecidedGuards(t *testing.T) {
+	good := map[string]string{
+		"a.cue":   `sites: a: {labels: on: "yes", listeners: m: bind: "127.0.0.1:1"}`,
+		"gen.cue": `if sites.a.labels.on == "yes" {sites: b: listeners: m: bind: "127.0.0.1:2"}`,
+		"c.cue":   `sites: c: {listeners: m: bind: "127.0.0.1:3", cluster: links: {for p in _peers {(p): {server: "127.0.0.1:1", topics: []}}}}`,
+		"p.cue":   `_peers: ["a"]`,
+	}
+	last, _ := compiler.Hold(compile(t, files(good)), nil, nil, time.Unix(1, 0))
+	const all = "a[m]() b[m]() c[m](a:127.0.0.1:1)"
+	if state(last) != all {
+		t.Fatal(state(last))
+	}
+	for name, edit := range map[string]map[string]string{
+		"the guard names nothing":           {"gen.cue": `if sites.a.labels.of == "yes" {sites: b: listeners: m: bind: "127.0.0.1:2"}`},
+		"and another site has a fault":      {"gen.cue": `if sites.a.labels.of == "yes" {sites: b: listeners: m: bind: "127.0.0.1:2"}`, "d.cue": `sites: d: host: "x" & "y"`},
+		"a guard inside sites":              {"gen.cue": `sites: {if sites.a.labels.of == "yes" {b: listeners: m: bind: "127.0.0.1:2"}}`},
+		"links from a list that is no list": {"p.cue": `_peers: 5`},
+		"links from nothing, and a fault":   {"c.cue": `sites: c: {host: 1 & 2, listeners: m: bind: "127.0.0.1:3", cluster: links: {for p in sites.a.none {(p): {server: "127.0.0.1:1", topics: []}}}}`},
+		"a fault in another link": {"c.cue": `sites: c: {listeners: m: bind: "127.0.0.1:3", cluster: links: {for p in sites.a.none {(p): {server: "127.0.0.1:1", topics: []}}}}
+sites: c: cluster: links: z: {server: 1 & 2, topics: []}`},
+	} {
+		t.Run(name, func(t *testing.T) {
+			texts := maps.Clone(good)
+			maps.Copy(texts, edit)
+			r := compile(t, files(texts))
+			if !hasRule(r.Findings, "schema") {
+				t.Errorf("findings %v", r.Findings)
+			}
+			got, held := compiler.Hold(r, last, nil, time.Unix(2, 0))
+			if state(got) != all {
+				t.Errorf("applied %s, want %s, held %+v", state(got), all, held)
+			}
+		})
+	}
+}
+
+// What was written out and is gone is deleted, whatever is wrong elsewhere.
+func TestHoldDeletesBesideFaults(t *testing.T) {
+	texts := map[string]string{
+		"a.cue":   `sites: a: listeners: m: bind: "127.0.0.1:1"`,
+		"b.cue":   `sites: b: listeners: m: bind: "127.0.0.1:2"`,
+		"gen.cue": `for s in ["c"] {sites: (s): {}}`,
+	}
+	last, _ := compiler.Hold(compile(t, files(texts)), nil, nil, time.Unix(1, 0))
+	delete(texts, "b.cue")
+	texts["a.cue"] += "\nsites: a: host: 1 & 2"
+	got, _ := compiler.Hold(compile(t, files(texts)), last, nil, time.Unix(2, 0))
+	if state(got) != "a[m]() c[]()" {
+		t.Errorf("applied %s", state(got))
+	}
+}
+
 func TestHoldSaysWhySinceWhen(t *testing.T) {
 	last, _ := compiler.Hold(compile(t, files(healthy)), nil, nil, time.Unix(1, 0))
 	texts := maps.Clone(healthy)

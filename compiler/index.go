@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"bytes"
+	"iter"
 	"regexp"
 	"slices"
 	"strconv"
@@ -134,6 +135,30 @@ func (x *index) find(path ...string) *place {
 		}
 	}
 	return p
+}
+
+// written goes over the labels that are written out below the place, in the
+// order of the source.
+func (p *place) written() iter.Seq[string] {
+	return func(yield func(string) bool) {
+		if p == nil {
+			return
+		}
+		p.expand()
+		for _, name := range p.order {
+			if !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// declarations returns every field or element that stands here.
+func (p *place) declarations() []decl {
+	if p == nil {
+		return nil
+	}
+	return p.decls
 }
 
 // labelPos is where the path's label stands first in the source, else that of

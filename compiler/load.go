@@ -39,7 +39,8 @@ type compilation struct {
 	index *index
 	bad   badPaths // where schema faults are
 
-	conflicts [][]string // where two files disagree
+	conflicts [][]string      // where two files disagree
+	masked    map[string]bool // see Result
 
 	names map[string]string // cluster.name by site, where it is declared
 }
@@ -66,7 +67,7 @@ func (c *compilation) evaluate() error {
 		v, errs := c.build(ctx)
 		if len(errs) == 0 {
 			c.root, c.defs = v, own
-			if errs = unreadable(v); len(errs) == 0 {
+			if errs = c.unreadable(v); len(errs) == 0 {
 				return nil
 			}
 		}
@@ -76,18 +77,44 @@ func (c *compilation) evaluate() error {
 }
 
 // unreadable returns why nothing of the package can be read, if so.
-func unreadable(root cue.Value) []errors.Error {
+func (c *compilation) unreadable(root cue.Value) []errors.Error {
 	if _, err := root.Fields(); err != nil {
 		return errors.Errors(err)
 	}
 	sites := root.LookupPath(cue.ParsePath("sites"))
-	if _, err := sites.Fields(); err != nil && sites.Exists() {
-		return []errors.Error{errors.Newf(madeAt(sites, 4), "sites must be a struct with the sites by name: sites: \"emqx-us-east\": {...}")}
-	} else if err != nil && sites.Err() != nil && root.LookupPath(cue.ParsePath("sites")).Pos().IsValid() {
-		return errors.Errors(err)
+	if _, err := sites.Fields(); err == nil || !sites.Exists() {
+		return undecided(root, sites)
 	}
-	return nil
+	const why = "sites must be " + sitesForm
+	var errs []errors.Error
+	for _, d := range c.index.find("sites").declarations() {
+		if _, ok := d.value.(*ast.StructLit); !ok {
+			errs = append(errs, errors.Newf(d.value.Pos(), why))
+		}
+	}
+	if len(errs) == 0 {
+		errs = append(errs, errors.Newf(madeAt(sites, 4), why))
+	}
+	return errs
 }
+
+// undecided returns why it is not known which sites there are: an if or for
+// around sites that cannot be evaluated makes none, and is no fault of any one
+// site.
+func undecided(values ...cue.Value) []errors.Error {
+	var l []errors.Error
+	for _, v := range values {
+		for _, e := range errors.Errors(v.Err()) {
+			path := e.Path()
+			if (len(path) == 0 || len(path) == 1 && path[0] == "sites") && len(userPositions(e)) > 0 {
+				l = append(l, e)
+			}
+		}
+	}
+	return l
+}
+
+const sitesForm = `a struct with the sites by name: sites: "emqx-us-east": {...}`
 
 // parse reads all files anew: evaluation leaves marks in a syntax tree.
 func (c *compilation) parse() {
