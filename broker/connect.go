@@ -148,12 +148,14 @@ func (n *Node) refuse(c *client, r *refusal) {
 	if c.proto < 5 {
 		code = codeV3(code)
 	}
-	_ = n.server.SendConnack(c.cl, code, false, nil)
 	n.log.Info("connect refused", "clientid", c.id, "username", c.username, "remote", c.peer.String(),
 		"listener", c.listener, "reason", r.reason)
+	// The handler is told first, so that whoever sees the answer sees what the
+	// handler made of it.
 	if g := n.access.Load().grantOf(c.id); g != nil && n.handler != nil {
 		n.handler.Refused(g.Peer, r.reason)
 	}
+	_ = n.server.SendConnack(c.cl, code, false, nil)
 }
 
 // codeV3 is the return code of MQTT 3.1.1. Being below 0x80 it passes the

@@ -206,6 +206,7 @@ func TestListenersComeAndGo(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	b.sub(t, "x") // after this its session is whole, and is told the reason
 	cfg.Listeners = cfg.Listeners[:1]
 	if err := n.Apply(context.Background(), cfg); err != nil {
 		t.Fatal(err)
