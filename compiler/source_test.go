@@ -137,26 +137,6 @@ func TestImports(t *testing.T) {
 	}
 }
 
-// Two defects of cue v0.17.1: sources that meet them must end in findings, and
-// when they no longer do, the rules may be written more freely.
-func TestKnownDefectsOfCUE(t *testing.T) {
-	added := compile(t, one(`sites: {
-	for s, v in sites {
-		let x = s
-		(s): labels: derived: x
-	}
-	a: {}
-}`))
-	if !hasRule(added.Findings, "schema") {
-		t.Log("adding fields to what a comprehension goes through works now")
-	}
-	guard := compile(t, one(`_l: [for x in [1, 2] if len("\(x)") != 0 {x}]
-if len(_l) != 0 {sites: a: labels: n: "\(len(_l))"}`))
-	if s := guard.Topology.Sites["a"]; s == nil && !hasRule(guard.Findings, "schema") {
-		t.Error("a guard with len lost a site without a word")
-	}
-}
-
 // Cross-site findings must not appear twice or vary from run to run.
 func TestSameSourceSameFindings(t *testing.T) {
 	want := wanted(compile(t, os.DirFS("testdata/vet/mixed-one-run")).Findings)
