@@ -256,9 +256,14 @@ func (l *link) forward(m *wire.Forward, key uint64) {
 		if f.Forward(m, key) {
 			return
 		}
-		l.swap.Lock() // it is being replaced
-		l.swap.Unlock()
+		l.awaitSwap()
 	}
+}
+
+// awaitSwap returns when the forwarder is not being replaced.
+func (l *link) awaitSwap() {
+	l.swap.Lock()
+	defer l.swap.Unlock()
 }
 
 // Lost, Ready and Wants are for the forwarder.

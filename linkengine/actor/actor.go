@@ -62,9 +62,8 @@ type Actor struct {
 	prove chan struct{}
 	hurry chan struct{}
 
-	mu     sync.Mutex
-	state  topology.Replication
-	online time.Time // since when; zero if it is not
+	mu    sync.Mutex
+	state topology.Replication
 }
 
 // rejection is the peer's word for why it does not want us.
