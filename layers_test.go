@@ -44,6 +44,7 @@ var places = map[string]place{
 	"topic":           {1, both},
 	"diagnostic":      {1, both},
 	"internal/secret": {1, both},
+	"internal/pki":    {1, both},
 	"internal/hocon":  {1, both},
 	"internal/etf":    {1, both},
 

@@ -6,19 +6,16 @@ import (
 	"crypto/x509"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"os"
-	"path/filepath"
 	"time"
 
+	"clink/internal/pki"
 	"clink/linkengine/client"
 	"clink/topology"
 )
 
 const (
 	maxPacket = 16 << 20 // of what a link session may send; the broker takes as much from it
-	maxPEM    = 1 << 20  // bytes of a certificate or key file
 
 	dialTimeout = 10 * time.Second // until CONNACK
 )
@@ -84,7 +81,13 @@ func clientTLS(t topology.TLS, address, base string) (*tls.Config, error) {
 	if t.ServerName == "" {
 		c.ServerName = host
 	}
-	if err := errors.Join(setVersions(c, t.Versions), setCiphers(c, t.Ciphers), setOwn(c, t, base)); err != nil {
+	if c.MinVersion, c.MaxVersion, err = pki.Versions(t.Versions); err != nil {
+		return nil, fmt.Errorf("ssl: %w", err)
+	}
+	if c.CipherSuites, err = pki.Suites(t.Ciphers); err != nil {
+		return nil, fmt.Errorf("ssl: %w", err)
+	}
+	if err := setOwn(c, t, base); err != nil {
 		return nil, err
 	}
 	return c, setTrust(c, t, base)
@@ -100,17 +103,9 @@ func setOwn(c *tls.Config, t topology.TLS, base string) error {
 	case !t.Password.IsZero():
 		return errors.New("ssl: encrypted private keys are not supported")
 	}
-	certPEM, err := readPEM(base, t.CertFile)
+	pair, err := pki.KeyPair(base, t.CertFile, t.KeyFile)
 	if err != nil {
-		return fmt.Errorf("ssl: certfile: %w", err)
-	}
-	keyPEM, err := readPEM(base, t.KeyFile)
-	if err != nil {
-		return fmt.Errorf("ssl: keyfile: %w", err)
-	}
-	pair, err := tls.X509KeyPair(certPEM, keyPEM)
-	if err != nil {
-		return fmt.Errorf("ssl: %s and %s: %w", t.CertFile, t.KeyFile, err)
+		return fmt.Errorf("ssl: %w", err)
 	}
 	c.Certificates = []tls.Certificate{pair}
 	return nil
@@ -122,13 +117,9 @@ func setTrust(c *tls.Config, t topology.TLS, base string) error {
 		c.InsecureSkipVerify = true // what verify_none says
 	}
 	if t.CACertFile != "" {
-		ca, err := readPEM(base, t.CACertFile)
-		if err != nil {
-			return fmt.Errorf("ssl: cacertfile: %w", err)
-		}
-		c.RootCAs = x509.NewCertPool()
-		if !c.RootCAs.AppendCertsFromPEM(ca) {
-			return fmt.Errorf("ssl: cacertfile %s holds no certificate", t.CACertFile)
+		var err error
+		if c.RootCAs, err = pki.Authorities(base, t.CACertFile); err != nil {
+			return fmt.Errorf("ssl: %w", err)
 		}
 	}
 	if t.ServerName == noName {
@@ -154,58 +145,4 @@ func chainOnly(roots *x509.CertPool) func(tls.ConnectionState) error {
 		_, err := s.PeerCertificates[0].Verify(x509.VerifyOptions{Roots: roots, Intermediates: between})
 		return err
 	}
-}
-
-func setVersions(c *tls.Config, names []string) error {
-	known := map[string]uint16{"tlsv1.3": tls.VersionTLS13, "tlsv1.2": tls.VersionTLS12, "tlsv1.1": tls.VersionTLS11, "tlsv1": tls.VersionTLS10}
-	for i, name := range names {
-		v, ok := known[name]
-		if !ok {
-			return fmt.Errorf("ssl: version %q is none of tlsv1.3, tlsv1.2, tlsv1.1 and tlsv1", name)
-		}
-		if i == 0 {
-			c.MinVersion, c.MaxVersion = v, v
-		}
-		c.MinVersion, c.MaxVersion = min(c.MinVersion, v), max(c.MaxVersion, v)
-	}
-	return nil
-}
-
-// setCiphers takes the suites that crypto/tls knows by their IANA names. Those
-// of TLS 1.3 are always all on.
-func setCiphers(c *tls.Config, names []string) error {
-	for _, s := range append(tls.CipherSuites(), tls.InsecureCipherSuites()...) {
-		for _, name := range names {
-			if s.Name == name {
-				c.CipherSuites = append(c.CipherSuites, s.ID)
-			}
-		}
-	}
-	if len(names) > 0 && len(c.CipherSuites) == 0 {
-		return fmt.Errorf("ssl: none of the %d ciphers is known (IANA names such as TLS_ECDHE_RSA_WITH_AES_128_GCM_SHA256)", len(names))
-	}
-	return nil
-}
-
-func readPEM(base, name string) ([]byte, error) {
-	if !filepath.IsAbs(name) {
-		name = filepath.Join(base, name)
-	}
-	info, err := os.Stat(name)
-	if err != nil {
-		return nil, err
-	}
-	if !info.Mode().IsRegular() {
-		return nil, fmt.Errorf("%s is not a regular file", name)
-	}
-	f, err := os.Open(name)
-	if err != nil {
-		return nil, err
-	}
-	defer f.Close()
-	b, err := io.ReadAll(io.LimitReader(f, maxPEM+1))
-	if err == nil && len(b) > maxPEM {
-		err = fmt.Errorf("%s is larger than %d bytes", name, maxPEM)
-	}
-	return b, err
 }
