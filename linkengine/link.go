@@ -269,10 +269,13 @@ func (l *link) awaitSwap() {
 // Lost, Ready and Wants are for the forwarder.
 func (l *link) Lost() {
 	l.gate.lose(time.Now())
-	if a := l.announcer.Load(); a != nil {
-		a.Prove()
+	a := l.announcer.Load()
+	if a == nil {
+		return
 	}
-	if f := l.fwd.Load(); f != nil {
+	a.Prove()
+	// While route replication is down as well, that says it.
+	if f := l.fwd.Load(); f != nil && a.Status().State == topology.ReplicationOnline {
 		_, _, _, reason := f.State()
 		l.fault(l.peer, "a forwarding connection is down", "reason", reason)
 	}

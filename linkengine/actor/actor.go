@@ -62,6 +62,8 @@ type Actor struct {
 	prove chan struct{}
 	hurry chan struct{}
 
+	failed int // attempts since it was online; belongs to Run
+
 	mu    sync.Mutex
 	state topology.Replication
 }
@@ -153,8 +155,15 @@ func (a *Actor) fault(err error, backoff *client.Backoff) time.Duration {
 	} else {
 		wait = backoff.Next()
 	}
-	if before := a.Status(); before.State != state || before.Reason != reason {
-		a.become(state, reason)
+	before := a.Status()
+	a.become(state, reason)
+	a.failed++
+	switch same := before.State == state && before.Reason == reason; {
+	case a.failed == 1 && state == topology.ReplicationDown:
+		// A peer that starts at the same time, or a connection that is cut,
+		// is back at the next attempt more often than not.
+		a.opts.Log.Info("route replication is down, trying again", "peer", a.opts.Peer, "reason", reason)
+	case !same || a.failed == 2:
 		a.opts.Log.Warn("route replication is "+state, "peer", a.opts.Peer, "reason", reason)
 	}
 	return wait
@@ -290,6 +299,8 @@ func (v *visit) bootstrap(ctx context.Context) error {
 		return fmt.Errorf("bootstrap: %w", err)
 	}
 	v.become(topology.ReplicationOnline, "")
+	v.failed = 0
+	v.opts.Log.Info("route replication is online", "peer", v.opts.Peer, "routes", v.opts.Table.Len())
 	return nil
 }
 
