@@ -112,7 +112,10 @@ func Connect(ctx context.Context, raw net.Conn, opts Options) (*Conn, error) {
 	r := bufio.NewReaderSize(raw, readBuffer)
 	if err := c.connect(r); !stop() || err != nil {
 		raw.Close()
-		return nil, fmt.Errorf("connect to %s: %w", opts.Address, errors.Join(context.Cause(ctx), err))
+		if cause := context.Cause(ctx); cause != nil {
+			err = cause // what the closed socket says of it is of no use
+		}
+		return nil, fmt.Errorf("connect to %s: %w", opts.Address, err)
 	}
 	c.running.Go(func() { c.end(c.read(r)) })
 	c.running.Go(c.keepAlive)
