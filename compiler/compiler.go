@@ -16,6 +16,7 @@ import (
 	"time"
 
 	"clink/diagnostic"
+	"clink/internal/secret"
 	"clink/topology"
 
 	"cuelang.org/go/cue"
@@ -23,8 +24,25 @@ import (
 
 // Options of a compilation. The zero value is good.
 type Options struct {
-	Now     time.Time     // for findings that depend on the date
-	Timeout time.Duration // for reading and evaluating; 0: a minute
+	Now      time.Time     // for findings that depend on the date
+	Timeout  time.Duration // for reading and evaluating; 0: a minute
+	Previous *Result       // of an earlier state of the same source: what did not change is taken from it
+
+	// ReadFile reads a certificate or key that the source names, relative to
+	// the topology directory. Without it no rule looks into files.
+	ReadFile func(name string) ([]byte, error)
+	// Secret tries a reference to a credential; without it none is tried.
+	Secret func(secret.Ref) error
+	// Here are the sites that this host runs; nil: all. Files with absolute
+	// names and credentials are looked for only for these, and only with Secret.
+	Here []string
+}
+
+// A Phase is a part of a compilation.
+type Phase struct {
+	Name string
+	Took time.Duration
+	Note string // what there was to do, such as "1000 files"
 }
 
 const defaultTimeout = 60 * time.Second
@@ -36,6 +54,7 @@ type Result struct {
 	Topology *topology.Topology
 	Findings diagnostic.List   // in source order
 	Sources  map[string][]byte // the files read, by name
+	Phases   []Phase           // what the time went into, in order
 
 	lost    map[string]string // files that could not be used, and why
 	partial map[string]bool   // sites of which a part may stand in a lost file

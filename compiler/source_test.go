@@ -139,9 +139,9 @@ func TestImports(t *testing.T) {
 
 // Cross-site findings must not appear twice or vary from run to run.
 func TestSameSourceSameFindings(t *testing.T) {
-	want := wanted(compile(t, os.DirFS("testdata/vet/mixed-one-run")).Findings)
+	want := wanted(compile(t, os.DirFS("../testdata/topologies/bad/mixed-one-run")).Findings)
 	for range 10 {
-		if got := wanted(compile(t, os.DirFS("testdata/vet/mixed-one-run")).Findings); got != want {
+		if got := wanted(compile(t, os.DirFS("../testdata/topologies/bad/mixed-one-run")).Findings); got != want {
 			t.Fatalf("found:\n%s\nthen:\n%s", want, got)
 		}
 	}
@@ -205,7 +205,7 @@ func TestExplanationsHoldTrue(t *testing.T) {
 }
 
 func FuzzCompile(f *testing.F) {
-	paths, err := filepath.Glob("testdata/vet/*/*.cue")
+	paths, err := filepath.Glob("../testdata/topologies/*/*/*.cue")
 	if err != nil {
 		f.Fatal(err)
 	}
