@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -128,4 +129,35 @@ func isLoopback(host string) bool {
 func boundToLoopback(l topology.Listener) bool {
 	a, err := parseEndpoint(l.Bind)
 	return err == nil && isLoopback(a.host)
+}
+
+// isPublic reports whether a host may be reached over networks that are not
+// one's own: an IP address that is not private, or a name with a public form.
+// Names with one level, and those under the domains set aside for private use,
+// are taken for private.
+func isPublic(host string) bool {
+	if ip, err := netip.ParseAddr(host); err == nil {
+		return !ip.IsPrivate() && !ip.IsLoopback() && !ip.IsLinkLocalUnicast() && !ip.IsUnspecified() && !carrierGrade.Contains(ip)
+	}
+	name := strings.TrimSuffix(host, ".")
+	i := strings.LastIndexByte(name, '.')
+	return i >= 0 && !slices.Contains(privateDomains, name[i+1:]) && !strings.HasSuffix(name, ".home.arpa")
+}
+
+// carrierGrade are the shared addresses of RFC 6598, which no network outside
+// of the provider's routes.
+var carrierGrade = netip.MustParsePrefix("100.64.0.0/10")
+
+// privateDomains are top-level domains that the public DNS does not have.
+var privateDomains = []string{"localhost", "local", "internal", "intranet", "private", "corp", "home", "lan", "svc", "consul", "test"}
+
+// boundPrivately reports whether a listener is bound to an address that only
+// one's own network reaches.
+func boundPrivately(l topology.Listener) bool {
+	a, err := parseEndpoint(l.Bind)
+	if err != nil || unspecified(a.host) {
+		return false
+	}
+	_, err = netip.ParseAddr(a.host)
+	return err == nil && !isPublic(a.host)
 }

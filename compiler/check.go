@@ -1,6 +1,8 @@
 package compiler
 
 import (
+	"fmt"
+	"regexp"
 	"slices"
 	"strings"
 
@@ -18,6 +20,8 @@ type checker struct {
 	opts   Options
 
 	incoming map[string][]arrival
+	visited  map[string]map[string][]visit // by site and listener
+	transit  *transit
 	literals map[string][]string // paths of literal secrets
 	findings diagnostic.List
 }
@@ -26,7 +30,7 @@ type checker struct {
 type locator func(path []string, label bool) (diagnostic.Pos, bool)
 
 func (k *checker) run() error {
-	k.incoming = arrivals(k.t)
+	k.incoming, k.transit = arrivals(k.t), newTransit(k.t)
 	k.literals = map[string][]string{}
 	for _, name := range k.t.Names() {
 		k.site(k.t.Sites[name])
@@ -35,9 +39,16 @@ func (k *checker) run() error {
 	if err != nil {
 		return err
 	}
+	silent := map[[2]string]bool{}
 	for _, f := range k.told(all) {
 		k.findings = append(k.findings, k.word(f))
+		if strings.HasPrefix(f.rule, "server-") {
+			silent[[2]string{f.site, f.peer}] = true
+		}
 	}
+	k.cycles()
+	k.files(silent)
+	k.secrets()
 	return nil
 }
 
@@ -63,20 +74,37 @@ func (k *checker) site(s *topology.Site) {
 }
 
 // nameUnsafe refuses names that cannot be a level of a topic, a folder, or a
-// place in the REST API.
+// place in the REST API, and warns of those that EMQX does not take everywhere.
 func (k *checker) nameUnsafe(name string, pos diagnostic.Pos, scope diagnostic.Scope) {
-	if safeName(name) {
+	d := diagnostic.Diagnostic{Rule: "name-unsafe", Severity: diagnostic.Error, Pos: pos, Label: "this name", Sites: []string{scope.Site}}
+	switch {
+	case !safeName(name):
+		d.Holds = []diagnostic.Scope{scope}
+		d.Message = quoted(name) + ` cannot be a cluster's name: it must be none of "", ".", ".." and "link", and hold no / + # or NUL`
+		d.Help = "use letters, digits, - and _"
+	case name == "emqxcl":
+		d.Severity = diagnostic.Warning
+		d.Message = "emqxcl is the name that every EMQX cluster has which nobody gave a name"
+		d.Help = "give the cluster a name of its own; two clusters with one name cannot be told apart"
+	case len(name) > 254:
+		d.Severity = diagnostic.Warning
+		d.Message = fmt.Sprintf("the name has %d bytes; EMQX's REST API takes 254 at most", len(name))
+		d.Help = "use a shorter name"
+	case !restName.MatchString(name):
+		d.Severity = diagnostic.Warning
+		d.Message = quoted(name) + " is a name that EMQX's REST API refuses"
+		d.Help = "use letters, digits, - and _, a letter or digit first"
+	default:
 		return
 	}
-	k.add(diagnostic.Diagnostic{
-		Rule: "name-unsafe", Severity: diagnostic.Error, Pos: pos, Label: "this name", Sites: []string{scope.Site}, Holds: []diagnostic.Scope{scope},
-		Message: quoted(name) + ` cannot be a cluster's name: it must have 1 to 254 bytes, be none of ".", ".." and "link", and hold no / + # or NUL`,
-		Help:    "use letters, digits, - and _",
-	})
+	k.add(d)
 }
 
+// restName is what EMQX's REST API takes for the name of a link.
+var restName = regexp.MustCompile(`^[0-9a-zA-Z][-0-9a-zA-Z_]*$`)
+
 func safeName(name string) bool {
-	return name != "" && name != "." && name != ".." && name != "link" && len(name) <= 254 && !strings.ContainsAny(name, "/+#\x00")
+	return name != "" && name != "." && name != ".." && name != "link" && !strings.ContainsAny(name, "/+#\x00")
 }
 
 func (k *checker) add(d diagnostic.Diagnostic) { k.findings = append(k.findings, d) }
@@ -118,8 +146,8 @@ func (k *checker) told(all map[string][]found) []found {
 			k.about(&f)
 			link := [2]string{f.site, f.peer}
 			switch {
-			case isServer && server[link],
-				rule == "tls-mismatch" && (server[link] || scheme[link] && f.kind != "scheme"),
+			case server[link] && (isServer || strings.HasPrefix(rule, "tls-") || rule == "listener-loopback" || rule == "plaintext-public"),
+				rule == "tls-mismatch" && scheme[link] && f.kind != "scheme",
 				rule == "unknown-site" && (k.renamed(f.peer) != "" || !safeName(f.peer)),
 				rule == "one-sided" && k.explained(f):
 				continue
@@ -155,7 +183,10 @@ func (k *checker) arrival(at, from string) arrival {
 var ruleOrder = [...]string{
 	"name-mismatch", "self-link", "unknown-site", "one-sided", "enable-mismatch",
 	"server-many", "server-is-self", "server-is-third", "server-unknown", "tls-mismatch",
-	"clientid-collision", "peer-unauthenticated", "literal-secret",
+	"tls-no-port", "tls-no-verify", "tls-client-cert", "plaintext-public",
+	"clientid-collision", "clientid-overlap", "peer-unauthenticated", "shared-credentials", "missing-credentials",
+	"literal-secret", "redacted-secret", "nothing-flows", "no-transit",
+	"listener-loopback", "listener-mountpoint", "packet-size", "connection-budget", "buffer-budget", "acl-missing", "acl-open",
 }
 
 // renamed returns the site that calls its cluster by a name other than its
@@ -191,7 +222,7 @@ func (k *checker) silenced(f found) bool {
 			return true
 		}
 	}
-	return f.rule != "literal-secret" && f.peer != "" && k.bad.above("sites", f.peer, "cluster", "links", f.site)
+	return f.peer != "" && k.bad.above("sites", f.peer, "cluster", "links", f.site)
 }
 
 // needs returns the places that a finding rests on.
@@ -218,6 +249,30 @@ func needs(f found) [][]string {
 		return append(own("server", "ssl"), listeners)
 	case "clientid-collision":
 		return append(own("clientid"), linkPath(f.other, f.at, "clientid"))
+	case "tls-no-port", "tls-no-verify", "plaintext-public":
+		return own("server", "ssl")
+	case "tls-client-cert":
+		return append(own("server", "ssl"), listeners)
+	case "clientid-overlap":
+		return append(own("clientid", "inbound"), linkPath(f.other, f.at, "clientid"))
+	case "shared-credentials":
+		return append(own("username", "inbound"), linkPath(f.other, f.at, "username"))
+	case "missing-credentials":
+		return append(own("username"), []string{"sites", f.peer, "access"}, []string{"sites", f.peer, "target"})
+	case "nothing-flows":
+		return append(own("topics", "enable"), linkPath(f.peer, f.site, "topics"), linkPath(f.peer, f.site, "enable"))
+	case "no-transit":
+		return append(own("topics"), []string{"sites", f.peer, "intent"}, []string{"sites", f.other, "intent"})
+	case "listener-loopback":
+		return append(own("server"), listeners, []string{"sites", f.peer, "host"}, []string{"sites", f.site, "host"})
+	case "listener-mountpoint", "packet-size", "connection-budget":
+		return [][]string{{"sites", f.site, "listeners"}, linkPath(f.peer, f.site, "server"), linkPath(f.peer, f.site, "pool_size"), {"sites", f.peer, "listeners"}}
+	case "buffer-budget":
+		return append(own("resource_opts"), []string{"sites", f.site, "memory"})
+	case "acl-missing":
+		return append(own("username", "clientid"), []string{"sites", f.peer, "access"})
+	case "acl-open":
+		return [][]string{{"sites", f.site, "access"}}
 	case "peer-unauthenticated":
 		return append(own("server", "username", "password", "password_hash", "ssl", "inbound"), listeners, []string{"sites", f.at, "listeners"})
 	}

@@ -281,11 +281,12 @@ func (d decoder) ports(l topology.Listener, path []string) {
 }
 
 func (d decoder) access(o object) topology.Access {
-	if o == nil {
+	declared := o != nil
+	if !declared {
 		o = object{}
 	}
 	o.under(d.defaults.object("access"))
-	a := topology.Access{Anonymous: o.bool("anonymous")}
+	a := topology.Access{Anonymous: o.bool("anonymous"), Declared: declared}
 	users := o.object("users")
 	for _, name := range slices.Sorted(maps.Keys(users)) {
 		u := users.object(name)

@@ -92,7 +92,7 @@ func comes(from string, l topology.Link, broker *topology.Site) arrival {
 	case l.Username != "" && (!l.Password.IsZero() || !l.PasswordHash.IsZero()):
 		a.proof = proofPassword
 		a.grant.Username, a.grant.Password, a.grant.PasswordHash = l.Username, l.Password, l.PasswordHash
-	case known && met.SSL.Enable && met.SSL.Verify == "verify_peer" && met.SSL.FailIfNoPeerCert:
+	case known && demandsCertificate(met):
 		a.proof = proofCertificate
 		a.grant.CertName = from
 	case known:

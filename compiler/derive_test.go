@@ -210,7 +210,7 @@ func join(l []string) string {
 func TestCheckAnyTopology(t *testing.T) {
 	topo := &topology.Topology{Sites: map[string]*topology.Site{
 		"a": {Name: "a", Target: topology.Target{Kind: topology.Embedded}, Pos: diagnostic.Pos{File: "a.conf", Line: 1}, Links: []topology.Link{
-			{Name: "b", Enable: true, Server: "b.example.net", ClientID: "a", Pos: diagnostic.Pos{File: "a.conf", Line: 3}},
+			{Name: "b", Enable: true, Server: "b.example.lan", ClientID: "a", Pos: diagnostic.Pos{File: "a.conf", Line: 3}},
 		}},
 		"b": {Name: "bb", Target: topology.Target{Kind: topology.EMQX}, Pos: diagnostic.Pos{File: "b.conf", Line: 1}},
 	}}

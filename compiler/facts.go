@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 
@@ -17,27 +18,54 @@ import (
 // here what CUE cannot say well: default ports, which endpoint an address is,
 // who comes to whom.
 type siteFacts struct {
-	Name     string                  `json:"name"`
-	External bool                    `json:"external,omitempty"`
-	Links    map[string]linkFacts    `json:"links"`
-	Literals map[string]bool         `json:"literals,omitempty"`
-	Arrivals map[string]arrivalFacts `json:"arrivals"`
-	Prefixes map[string]string       `json:"prefixes"`
+	Name     string               `json:"name"`
+	External bool                 `json:"external,omitempty"`
+	Closed   bool                 `json:"closed,omitempty"`
+	Links    map[string]linkFacts `json:"links"`
+	Odd      map[string]oddFacts  `json:"odd"`
+
+	Collides map[string]string `json:"collides"`
+	Overlaps map[string]string `json:"overlaps"`
+	Shares   map[string]string `json:"shares"`
+	Unproven map[string]bool   `json:"unproven"`
+
+	Mounted map[string]string `json:"mounted"`
+	Narrow  map[string]string `json:"narrow"`
+	Crowded map[string]string `json:"crowded"`
+
+	Overbooked string          `json:"overbooked,omitempty"`
+	Open       string          `json:"open,omitempty"`
+	Literals   map[string]bool `json:"literals"`
+	Redacted   map[string]bool `json:"redacted"`
 }
 
 type linkFacts struct {
-	Enable bool             `json:"enable,omitempty"`
-	Speaks string           `json:"speaks"`
-	Scheme string           `json:"scheme,omitempty"`
-	Many   bool             `json:"many,omitempty"`
-	Astray *map[string]bool `json:"astray,omitempty"`
-	Meets  string           `json:"meets,omitempty"`
+	Enable bool `json:"enable,omitempty"`
 }
 
-type arrivalFacts struct {
-	Prefix   string `json:"prefix"`
-	Unproven bool   `json:"unproven,omitempty"`
-	Loopback bool   `json:"loopback,omitempty"`
+type oddFacts struct {
+	Many       bool              `json:"many,omitempty"`
+	Astray     *map[string]bool  `json:"astray,omitempty"`
+	Speaks     string            `json:"speaks"`
+	Meets      string            `json:"meets,omitempty"`
+	Scheme     string            `json:"scheme,omitempty"`
+	NoPort     bool              `json:"noport,omitempty"`
+	Unverified bool              `json:"unverified,omitempty"`
+	Demands    bool              `json:"demands,omitempty"`
+	Certless   bool              `json:"certless,omitempty"`
+	Public     bool              `json:"public,omitempty"`
+	Anonymous  bool              `json:"anonymous,omitempty"`
+	Idle       bool              `json:"idle,omitempty"`
+	Loopback   bool              `json:"loopback,omitempty"`
+	Apart      bool              `json:"apart,omitempty"`
+	Transit    map[string]string `json:"transit,omitempty"`
+	Denied     string            `json:"denied,omitempty"`
+}
+
+// odd reports whether there is anything to look at.
+func (f oddFacts) odd() bool {
+	return f.Many || f.Astray != nil || f.Meets != "" && f.Meets != f.Speaks || f.Scheme != "" || f.Unverified || f.Public || f.Idle || f.Denied != "" ||
+		f.NoPort && f.Speaks == topology.SSL || f.Demands && f.Certless || f.Anonymous || f.Loopback && f.Apart || len(f.Transit) > 0
 }
 
 // A finding of rules.cue: about a site or its link; or about the peer From
@@ -95,49 +123,82 @@ func (k *checker) facts() map[string]*siteFacts {
 	all := make(map[string]*siteFacts, len(k.t.Sites))
 	for name, s := range k.t.Sites {
 		f := &siteFacts{
-			Name: s.Name, External: s.Target.Kind == topology.External,
-			Links: make(map[string]linkFacts, len(s.Links)), Literals: map[string]bool{},
-			Arrivals: map[string]arrivalFacts{}, Prefixes: map[string]string{},
+			Name: s.Name, External: s.Target.Kind == topology.External, Closed: closed(s),
+			Links: make(map[string]linkFacts, len(s.Links)), Odd: map[string]oddFacts{},
+			Collides: map[string]string{}, Overlaps: map[string]string{}, Shares: map[string]string{}, Unproven: map[string]bool{},
+			Mounted: map[string]string{}, Narrow: map[string]string{}, Crowded: map[string]string{},
+			Overbooked: overbooked(s), Open: opened(s),
+			Literals: map[string]bool{}, Redacted: map[string]bool{},
 		}
 		if declared := k.names[name]; declared != "" {
 			f.Name = declared
 		}
 		for _, l := range s.Links {
-			f.Links[l.Name] = k.linkFacts(x, name, l)
+			f.Links[l.Name] = linkFacts{Enable: l.Enable}
+			if odd := k.oddFacts(x, s, l); odd.odd() {
+				f.Odd[l.Name] = odd
+			}
 		}
-		k.literalsOf(name, s, f.Literals)
+		k.credentials(name, s, f)
+		k.arrivalsTo(name, f)
 		all[name] = f
 	}
-	for _, name := range k.t.Names() {
-		k.arrivalsTo(name, all[name])
-	}
+	k.listenerFacts(all)
 	return all
 }
 
-func (k *checker) linkFacts(x endpointIndex, site string, l topology.Link) linkFacts {
-	f := linkFacts{Enable: l.Enable, Speaks: speaks(l)}
+// oddFacts says what there is to look at in a link. What concerns a running
+// link alone is left out for one that is disabled.
+func (k *checker) oddFacts(x endpointIndex, s *topology.Site, l topology.Link) oddFacts {
+	f := oddFacts{Speaks: speaks(l)}
 	peer := k.t.Sites[l.Name]
 	list, err := parseServer(l.Server)
-	if err != nil || peer == nil || l.Name == site {
+	if l.Name == s.Name {
 		return f
+	}
+	f.Unverified = l.SSL.Enable && l.SSL.Verify == "verify_none"
+	f.Idle = l.Enable && len(l.Topics) == 0 && (s.Target.Kind != topology.External || slices.Contains(l.Written, "topics"))
+	if err != nil || l.Server == "" || peer == nil {
+		return f
+	}
+	f.Anonymous = l.Enable && l.Username == "" && closed(peer)
+	if l.Enable {
+		f.Transit = k.transit.wanted(s.Name, l)
+		f.Denied = denied(peer, s.Name, l)
 	}
 	if len(list) > 1 {
 		f.Many = true
 		return f
 	}
-	if list[0].scheme == "mqtts" {
+	if list[0].scheme == "mqtts" && !l.SSL.Enable {
 		f.Scheme = "mqtts"
 	}
+	f.NoPort = !list[0].stated
 	lands := x.lands(list[0], l.Name)
 	// Of a broker that clink does not run itself, no listener need be declared.
 	known := len(lands) > 0 || peer.Target.Kind == topology.Embedded || len(peer.Listeners) > 0
 	if known && !lands[l.Name] {
 		f.Astray = &lands
 	}
-	if m, ok := meets(peer, l); ok {
+	m, met := meets(peer, l)
+	if met {
 		f.Meets = m.Type
+		f.Demands, f.Certless = demandsCertificate(m), l.SSL.CertFile == ""
+		f.Loopback = l.Enable && (boundToLoopback(m) || isLoopback(list[0].host))
+		f.Apart = s.Host != "" && peer.Host != "" && s.Host != peer.Host
 	}
+	f.Public = l.Enable && !l.SSL.Enable && isPublic(list[0].host) && !(met && boundPrivately(m))
 	return f
+}
+
+// closed reports whether a broker that clink does not run lets nobody in
+// without a username.
+func closed(s *topology.Site) bool {
+	return s.Target.Kind != topology.Embedded && s.Access.Declared && !s.Access.Anonymous
+}
+
+func demandsCertificate(m topology.Listener) bool {
+	return m.SSL.Enable && m.SSL.Verify == "verify_peer" && m.SSL.FailIfNoPeerCert
 }
 
 func speaks(l topology.Link) string {
@@ -177,28 +238,72 @@ func fits(m topology.Listener, l topology.Link) bool {
 
 // arrivalsTo fills in who comes to a site as a link peer, as its grants say.
 func (k *checker) arrivalsTo(site string, f *siteFacts) {
+	prefixes, usernames := map[string]string{}, map[string]string{}
 	for _, a := range k.incoming[site] {
-		name := a.grant.Peer
-		if f.Prefixes[a.grant.ClientIDPrefix] == "" {
-			f.Prefixes[a.grant.ClientIDPrefix] = name
+		peer := a.grant.Peer
+		if first, taken := prefixes[a.grant.ClientIDPrefix]; taken {
+			f.Collides[peer] = first
+		} else {
+			prefixes[a.grant.ClientIDPrefix] = peer
 		}
-		f.Arrivals[name] = arrivalFacts{a.grant.ClientIDPrefix, a.proof == proofNone, a.loopback}
+		if u := a.grant.Username; u != "" {
+			if first, taken := usernames[u]; taken {
+				f.Shares[peer] = first
+			} else {
+				usernames[u] = peer
+			}
+		}
+		if a.proof == proofNone {
+			f.Unproven[peer] = true
+		}
+	}
+	// In order, a text comes right before those that begin with it.
+	var begun []string
+	for _, p := range slices.Sorted(maps.Keys(prefixes)) {
+		for len(begun) > 0 && !strings.HasPrefix(p, begun[len(begun)-1]) {
+			begun = begun[:len(begun)-1]
+		}
+		if len(begun) > 0 {
+			f.Overlaps[prefixes[p]] = prefixes[begun[len(begun)-1]]
+		}
+		begun = append(begun, p)
 	}
 }
 
-// literalsOf notes the fields of a site that hold a credential itself.
-func (k *checker) literalsOf(name string, s *topology.Site, set map[string]bool) {
-	note := func(r secret.Ref, path ...string) {
-		if !r.IsLiteral() {
-			return
+// credentials notes the fields of a site that hold a credential itself.
+func (k *checker) credentials(name string, s *topology.Site, f *siteFacts) {
+	for _, c := range credentialsOf(s) {
+		if !c.ref.IsLiteral() || c.hash && !c.ref.IsRedacted() {
+			continue
 		}
-		path = append([]string{"sites", name}, path...)
+		path := append([]string{"sites", name}, c.path...)
 		key := strings.Join(path, "\x00")
 		k.literals[key] = path
-		set[key] = true
+		if c.ref.IsRedacted() {
+			f.Redacted[key] = true
+		} else {
+			f.Literals[key] = true
+		}
+	}
+}
+
+// A credential is a reference and where in the site it stands.
+type credential struct {
+	ref  secret.Ref
+	hash bool // the credential itself cannot be told from it
+	path []string
+}
+
+func credentialsOf(s *topology.Site) []credential {
+	var all []credential
+	note := func(r secret.Ref, path ...string) {
+		if !r.IsZero() {
+			all = append(all, credential{r, path[len(path)-1] == "password_hash", path})
+		}
 	}
 	for _, l := range s.Links {
 		note(l.Password, "cluster", "links", l.Name, "password")
+		note(l.PasswordHash, "cluster", "links", l.Name, "password_hash")
 		note(l.SSL.Password, "cluster", "links", l.Name, "ssl", "password")
 		if l.Inbound != nil {
 			note(l.Inbound.Password, "cluster", "links", l.Name, "inbound", "password")
@@ -206,11 +311,13 @@ func (k *checker) literalsOf(name string, s *topology.Site, set map[string]bool)
 	}
 	for _, u := range s.Access.Users {
 		note(u.Password, "access", "users", u.Name, "password")
+		note(u.PasswordHash, "access", "users", u.Name, "password_hash")
 	}
 	for _, l := range s.Listeners {
 		note(l.SSL.Password, "listeners", l.Name, "ssl", "password")
 	}
 	note(s.Target.Secret, "target", "emqx", "secret")
+	return all
 }
 
 // runRules evaluates rules.cue over the facts.

@@ -24,30 +24,29 @@ func (k *checker) word(f found) diagnostic.Diagnostic {
 			d.Sites = append(d.Sites, f.peer)
 		}
 	}
-	switch f.rule {
-	case "name-mismatch":
-		k.wordNameMismatch(f, &d)
-	case "self-link":
-		d.Message, d.Label = f.site+" links to itself", "this link"
-		d.Help = "a link's key is the peer's name, not the own one"
-	case "unknown-site":
-		k.wordUnknown(f, &d)
-	case "one-sided":
-		k.wordOneSided(f, &d)
-	case "enable-mismatch":
-		k.wordEnable(f, &d)
-	case "tls-mismatch":
-		k.wordTLS(f, &d)
-	case "clientid-collision":
-		k.wordCollision(f, &d)
-	case "peer-unauthenticated":
-		k.wordUnauthenticated(f, &d)
-	case "literal-secret":
-		k.wordLiteral(f, &d)
-	default:
-		k.wordServer(f, &d)
+	words, ok := map[string]func(found, *diagnostic.Diagnostic){
+		"name-mismatch": k.wordNameMismatch, "self-link": k.wordSelf, "unknown-site": k.wordUnknown,
+		"one-sided": k.wordOneSided, "enable-mismatch": k.wordEnable,
+		"tls-mismatch": k.wordTLS, "tls-no-port": k.wordNoPort, "tls-no-verify": k.wordNoVerify,
+		"tls-client-cert": k.wordClientCert, "plaintext-public": k.wordPlaintext,
+		"clientid-collision": k.wordCollision, "clientid-overlap": k.wordOverlap,
+		"peer-unauthenticated": k.wordUnauthenticated, "shared-credentials": k.wordShared, "missing-credentials": k.wordMissing,
+		"literal-secret": k.wordLiteral, "redacted-secret": k.wordRedacted,
+		"nothing-flows": k.wordNothing, "no-transit": k.wordTransit,
+		"listener-loopback": k.wordLoopback, "listener-mountpoint": k.wordMountpoint, "packet-size": k.wordPacket,
+		"connection-budget": k.wordConnections, "buffer-budget": k.wordBuffers,
+		"acl-missing": k.wordDenied, "acl-open": k.wordOpen,
+	}[f.rule]
+	if !ok {
+		words = k.wordServer
 	}
+	words(f, &d)
 	return d
+}
+
+func (k *checker) wordSelf(f found, d *diagnostic.Diagnostic) {
+	d.Message, d.Label = f.site+" links to itself", "this link"
+	d.Help = "a link's key is the peer's name, not the own one"
 }
 
 func related(message string, pos diagnostic.Pos) []diagnostic.Related {
@@ -285,22 +284,36 @@ func (k *checker) wordUnauthenticated(f found, d *diagnostic.Diagnostic) {
 }
 
 func (k *checker) wordLiteral(f found, d *diagnostic.Diagnostic) {
+	what := k.field(f, d)
+	d.Message = what + " is written in the source"
+	d.Label = "a credential"
+	d.Help = `put it into a file that is not committed and write "file://secrets/NAME", or "env://NAME"`
+}
+
+// field names the field with a credential that a finding is about, and puts the
+// finding there.
+func (k *checker) field(f found, d *diagnostic.Diagnostic) string {
 	path := k.literals[f.field]
 	if len(path) == 0 {
-		return
+		return "a credential"
 	}
 	d.Pos = k.t.Sites[f.site].Pos
 	if isLink(path) {
 		d.Pos = k.link(f.site, path[4], path[5:]...)
-		d.Message = fmt.Sprintf("the %s of %s's link to %s is written in the source", strings.Join(path[5:], "."), f.site, path[4])
-	} else {
-		if k.at != nil {
-			if p, ok := k.at(path, false); ok {
-				d.Pos = p
-			}
-		}
-		d.Message = fmt.Sprintf("%s of %s is written in the source", strings.Join(path[2:], "."), f.site)
+		return fmt.Sprintf("the %s of %s's link to %s", strings.Join(path[5:], "."), f.site, path[4])
 	}
-	d.Label = "a credential"
-	d.Help = `put it into a file that is not committed and write "file://secrets/NAME", or "env://NAME"`
+	d.Pos = k.place(f.site, path[2:]...)
+	return fmt.Sprintf("%s of %s", strings.Join(path[2:], "."), f.site)
+}
+
+// place is where a field of a site has its value; else the nearest field around
+// it that is written; else the site's label.
+func (k *checker) place(site string, field ...string) diagnostic.Pos {
+	path := append([]string{"sites", site}, field...)
+	for n := len(path); k.at != nil && n > 2; n-- {
+		if p, ok := k.at(path[:n], n < len(path)); ok {
+			return p
+		}
+	}
+	return k.t.Sites[site].Pos
 }

@@ -132,6 +132,7 @@ type Access struct {
 	Users     []User `json:"users,omitempty"` // in order of name
 	ACL       []Rule `json:"acl,omitempty"`   // first match wins; nil: everything is allowed
 	HasACL    bool   `json:"-"`               // an empty list of rules denies everything
+	Declared  bool   `json:"-"`               // the source says something of access
 	Digest    string `json:"-"`               // of the secret files it names
 }
 

@@ -6,8 +6,11 @@
 package pki
 
 import (
+	"bytes"
 	"crypto/tls"
 	"crypto/x509"
+	"encoding/pem"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -37,15 +40,48 @@ func KeyPair(base, certFile, keyFile string) (tls.Certificate, error) {
 
 // Authorities reads the certificates that are trusted.
 func Authorities(base, file string) (*x509.CertPool, error) {
-	pem, err := read(base, file)
+	text, err := read(base, file)
 	if err != nil {
 		return nil, fmt.Errorf("cacertfile: %w", err)
 	}
 	pool := x509.NewCertPool()
-	if !pool.AppendCertsFromPEM(pem) {
+	if !pool.AppendCertsFromPEM(text) {
 		return nil, fmt.Errorf("cacertfile %s holds no certificate", file)
 	}
 	return pool, nil
+}
+
+// Certificates returns the certificates of a PEM text, a chain with the leaf
+// first or a set of authorities.
+func Certificates(text []byte) ([]*x509.Certificate, error) {
+	var l []*x509.Certificate
+	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
+		if block.Type != "CERTIFICATE" {
+			continue
+		}
+		c, err := x509.ParseCertificate(block.Bytes)
+		if err != nil {
+			return nil, fmt.Errorf("certificate %d in it: %w", len(l)+1, err)
+		}
+		l = append(l, c)
+	}
+	if len(l) == 0 {
+		return nil, errors.New("it holds no certificate in PEM form")
+	}
+	return l, nil
+}
+
+// ErrEncrypted is of a private key that can only be read with its password.
+var ErrEncrypted = errors.New("the private key is encrypted")
+
+// Fits reports why a certificate and a private key, both PEM texts, are not a
+// pair.
+func Fits(cert, key []byte) error {
+	if bytes.Contains(key, []byte("ENCRYPTED")) {
+		return ErrEncrypted
+	}
+	_, err := tls.X509KeyPair(cert, key)
+	return err
 }
 
 // Versions returns the lowest and the highest of the protocol versions named,

@@ -53,6 +53,10 @@ func (r Ref) IsLiteral() bool {
 	return r.text != "" && !strings.HasPrefix(r.text, filePrefix) && !strings.HasPrefix(r.text, envPrefix)
 }
 
+// IsRedacted reports whether r holds, in place of a credential, the asterisks
+// that one is shown as.
+func (r Ref) IsRedacted() bool { return r.text == Redacted }
+
 // String is the reference as written, six asterisks for a literal, or "".
 func (r Ref) String() string {
 	if r.IsLiteral() {

@@ -1,0 +1,73 @@
+package compiler
+
+import (
+	"fmt"
+	"strings"
+
+	"clink/diagnostic"
+	"clink/internal/secret"
+	"clink/topology"
+)
+
+// secrets tries the references to credentials that this host needs: those of
+// its sites, and those by which they know the peers that come to them.
+func (k *checker) secrets() {
+	if k.opts.Secret == nil {
+		return
+	}
+	tried := map[string]bool{}
+	for _, name := range k.t.Names() {
+		s := k.t.Sites[name]
+		if !k.here(name) || s.Target.Kind == topology.External {
+			continue
+		}
+		for _, c := range credentialsOf(s) {
+			if isLink(append([]string{"sites", name}, c.path...)) {
+				if l, _ := s.Link(c.path[2]); !l.Enable {
+					continue
+				}
+			}
+			k.trySecret(tried, name, c.ref, append([]string{"sites", name}, c.path...), "")
+		}
+		for _, a := range k.incoming[name] {
+			ref, field := a.grant.Password, "password"
+			if !a.grant.PasswordHash.IsZero() {
+				ref, field = a.grant.PasswordHash, "password_hash"
+			}
+			if a.proof == proofPassword {
+				k.trySecret(tried, name, ref, linkPath(a.site, a.peer, field), name)
+			}
+		}
+	}
+}
+
+// trySecret tells a reference that cannot be resolved, once. For a peer's
+// credential, at is the site that needs it.
+func (k *checker) trySecret(tried map[string]bool, site string, ref secret.Ref, path []string, at string) {
+	key := strings.Join(path, "\x00")
+	if ref.IsZero() || ref.IsLiteral() || tried[key] || k.bad.touches(path...) {
+		return
+	}
+	tried[key] = true
+	err := k.opts.Secret(ref)
+	if err == nil {
+		return
+	}
+	d := diagnostic.Diagnostic{
+		Rule: "secret-unreadable", Severity: diagnostic.Error, Sites: []string{path[1]}, Label: "this reference",
+		Message: "cannot be had here: " + bounded1(err), Pos: k.place(path[1], path[2:]...),
+		Help: "put the credential there; names are relative to the topology directory",
+	}
+	what := strings.Join(path[2:], ".") + " of " + path[1]
+	if isLink(path) {
+		what = fmt.Sprintf("the %s of %s's link to %s", strings.Join(path[5:], "."), path[1], path[4])
+	}
+	d.Message = what + " " + d.Message
+	if at != "" && at != path[1] {
+		d.Sites = append(d.Sites, at)
+		d.Help = at + " knows the peer by it: put it there, or give password_hash instead"
+	} else if site != path[1] {
+		d.Sites = append(d.Sites, site)
+	}
+	k.add(d)
+}
