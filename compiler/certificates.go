@@ -235,10 +235,10 @@ func (k *checker) serverCert(shelf *shelf, s *topology.Site, l topology.Link, sh
 func (k *checker) clientCert(shelf *shelf, peer *topology.Site, m topology.Listener, shown []*x509.Certificate, d diagnostic.Diagnostic) {
 	d.Label = "this certificate"
 	if why := untrusted(shown, k.certs(shelf, peer.Name, m.SSL.CACertFile), k.opts.Now); why != "" {
-		d := d
 		d.Message = fmt.Sprintf("the client certificate is not trusted by %s's listener %s: %s", peer.Name, m.Name, why)
 		d.Help = "show a certificate that an authority in the listener's cacertfile signed"
 		k.add(d)
+		return
 	}
 	a := k.arrival(peer.Name, d.Sites[0])
 	if a.proof == proofCertificate && peer.Target.Kind == topology.Embedded && shown[0].Subject.CommonName != a.grant.CertName {

@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"cmp"
 	"math"
 
 	"clink/topology"
@@ -52,7 +53,7 @@ func (k *checker) listenerFacts(all map[string]*siteFacts) {
 				f.Crowded[m.Name] = come[0].from.Name
 			}
 			for _, v := range come {
-				if near := largestPacket(v.from); tooNarrow(m.MaxPacketSize.Bytes, near) {
+				if near := k.largestPacket(v.from); tooNarrow(m.MaxPacketSize.Bytes, near) {
 					f.Narrow[m.Name] = v.from.Name
 					break
 				}
@@ -77,14 +78,20 @@ func connections(come []visit) int {
 }
 
 // largestPacket is the largest that a client of the site can send, in bytes.
-func largestPacket(s *topology.Site) int64 {
-	var most int64
+// Where a site has listeners that no link comes to, the others are taken to be
+// for links alone.
+func (k *checker) largestPacket(s *topology.Site) int64 {
+	var most, clients int64
 	for _, m := range s.Listeners {
-		if m.Enable {
-			most = max(most, m.MaxPacketSize.Bytes)
+		if !m.Enable {
+			continue
+		}
+		most = max(most, m.MaxPacketSize.Bytes)
+		if len(k.visited[s.Name][m.Name]) == 0 {
+			clients = max(clients, m.MaxPacketSize.Bytes)
 		}
 	}
-	return most
+	return cmp.Or(clients, most)
 }
 
 // tooNarrow reports whether a message that was let in at the near side may not

@@ -153,7 +153,7 @@ func (k *checker) wordPacket(f found, d *diagnostic.Diagnostic) {
 	m, _ := k.listener(f, d, "max_packet_size")
 	d.Label = "this size"
 	d.Message = fmt.Sprintf("%s's listener %s takes packets of %d bytes, and %s takes %d from its clients; over the link a message has a larger packet than it came in",
-		f.site, m.Name, m.MaxPacketSize.Bytes, f.peer, largestPacket(k.t.Sites[f.peer]))
+		f.site, m.Name, m.MaxPacketSize.Bytes, f.peer, k.largestPacket(k.t.Sites[f.peer]))
 	d.Help = fmt.Sprintf("allow more here than any peer does, or less at %s: a few KB more are enough", f.peer)
 }
 
