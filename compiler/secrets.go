@@ -27,7 +27,7 @@ func (k *checker) secrets() {
 					continue
 				}
 			}
-			k.trySecret(tried, name, c.ref, append([]string{"sites", name}, c.path...), "")
+			k.trySecret(tried, c.ref, append([]string{"sites", name}, c.path...), "")
 		}
 		for _, a := range k.incoming[name] {
 			ref, field := a.grant.Password, "password"
@@ -35,7 +35,7 @@ func (k *checker) secrets() {
 				ref, field = a.grant.PasswordHash, "password_hash"
 			}
 			if a.proof == proofPassword {
-				k.trySecret(tried, name, ref, linkPath(a.site, a.peer, field), name)
+				k.trySecret(tried, ref, linkPath(a.site, a.peer, field), name)
 			}
 		}
 	}
@@ -43,7 +43,7 @@ func (k *checker) secrets() {
 
 // trySecret tells a reference that cannot be resolved, once. For a peer's
 // credential, at is the site that needs it.
-func (k *checker) trySecret(tried map[string]bool, site string, ref secret.Ref, path []string, at string) {
+func (k *checker) trySecret(tried map[string]bool, ref secret.Ref, path []string, at string) {
 	key := strings.Join(path, "\x00")
 	if ref.IsZero() || ref.IsLiteral() || tried[key] || k.bad.touches(path...) {
 		return
@@ -63,11 +63,11 @@ func (k *checker) trySecret(tried map[string]bool, site string, ref secret.Ref, 
 		what = fmt.Sprintf("the %s of %s's link to %s", strings.Join(path[5:], "."), path[1], path[4])
 	}
 	d.Message = what + " " + d.Message
+	if isLink(path) && k.t.Sites[path[4]] != nil && path[4] != path[1] {
+		d.Sites = append(d.Sites, path[4])
+	}
 	if at != "" && at != path[1] {
-		d.Sites = append(d.Sites, at)
 		d.Help = at + " knows the peer by it: put it there, or give password_hash instead"
-	} else if site != path[1] {
-		d.Sites = append(d.Sites, site)
 	}
 	k.add(d)
 }

@@ -16,6 +16,7 @@ import (
 
 	"clink/compiler"
 	"clink/diagnostic"
+	"clink/internal/secret"
 	"clink/schema"
 )
 
@@ -186,8 +187,24 @@ func TestExamplesVetClean(t *testing.T) {
 	}
 }
 
-// Every example that explain prints says what it claims.
+// Every example that explain prints says what it claims, where certs/ca.pem,
+// b.pem (of b.lan) and b.key are there, and file://secrets/a-to-b.
 func TestExplanationsHoldTrue(t *testing.T) {
+	certs := os.DirFS(corpus + "/bad/tls-cert-client-name")
+	there, err := secret.Parse("file://secrets/a-to-b")
+	if err != nil {
+		t.Fatal(err)
+	}
+	opts := compiler.Options{
+		Now:      vetted,
+		ReadFile: func(name string) ([]byte, error) { return fs.ReadFile(certs, name) },
+		Secret: func(r secret.Ref) error {
+			if r != there {
+				return errors.New("no such file")
+			}
+			return nil
+		},
+	}
 	for _, r := range diagnostic.Rules() {
 		if r.Explanation == nil {
 			continue
@@ -197,8 +214,12 @@ func TestExplanationsHoldTrue(t *testing.T) {
 			for i, part := range strings.Split(text, ".cue\n") {
 				m[fmt.Sprintf("f%d.cue", i)] = &fstest.MapFile{Data: []byte("package topology\n" + part + "\n")}
 			}
-			if got := hasRule(compile(t, m).Findings, r.Name); got != want {
-				t.Errorf("%s: found %v, want %v, in\n%s", r.Name, got, want, text)
+			got, err := compiler.Compile(t.Context(), m, opts)
+			if err != nil {
+				t.Fatal(err)
+			}
+			if hasRule(got.Findings, r.Name) != want {
+				t.Errorf("%s: found %v, want %v, in\n%s\n%s", r.Name, !want, want, text, wanted(got.Findings))
 			}
 		}
 	}

@@ -12,6 +12,7 @@ import (
 
 	"clink/compiler"
 	"clink/diagnostic"
+	"clink/internal/secret"
 )
 
 var update = flag.Bool("update", false, "write what is found into want.txt")
@@ -58,10 +59,18 @@ var vetted = time.Date(2026, 11, 1, 12, 0, 0, 0, time.UTC)
 func vet(t *testing.T, dir string) diagnostic.List {
 	t.Helper()
 	fsys := os.DirFS(dir)
-	r, err := compiler.Compile(t.Context(), fsys, compiler.Options{
+	opts := compiler.Options{
 		Now:      vetted,
 		ReadFile: func(name string) ([]byte, error) { return fs.ReadFile(fsys, name) },
-	})
+	}
+	if strings.Contains(dir, "/secret-unreadable-") {
+		opts.Here = []string{"a", "b"}
+		opts.Secret = func(r secret.Ref) error {
+			_, err := r.Resolve(dir)
+			return err
+		}
+	}
+	r, err := compiler.Compile(t.Context(), fsys, opts)
 	if err != nil {
 		t.Fatal(err)
 	}

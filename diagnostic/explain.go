@@ -2,12 +2,17 @@ package diagnostic
 
 // explained returns the explanation of a rule, if it is built.
 func explained(rule string) (Explanation, bool) {
-	e, ok := explanations[rule]
-	return e, ok
+	for _, part := range [...]map[string]Explanation{linkExplanations, tlsExplanations, accessExplanations, flowExplanations, listenerExplanations} {
+		if e, ok := part[rule]; ok {
+			return e, true
+		}
+	}
+	return Explanation{}, false
 }
 
-// explanations is never written to. A test compiles each Bad and Mended.
-var explanations = map[string]Explanation{
+// linkExplanations, like those of the other parts of the catalogue, are never
+// written to. A test compiles each Bad and Mended.
+var linkExplanations = map[string]Explanation{
 	"schema": {
 		What:   "A file of the topology does not parse, or a value, type or name in it is not what the schema allows, or a field that must be there is missing.",
 		Why:    "A misspelt field would otherwise be left out without a word, and the link would run with a default that nobody chose. What the fault touches stays at its last good state.",
