@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"cmp"
 	"crypto/x509"
 	"errors"
 	"fmt"
@@ -114,11 +115,21 @@ func (k *checker) block(shelf *shelf, b block) {
 		add("certfile", "this block", b.whose()+" speaks TLS and has no certificate", "write certfile and keyfile")
 	}
 	good := true
+	var absent []string // told together: mostly it is one folder that is not there
+	first := ""
 	for _, f := range [...]struct{ field, name string }{{"cacertfile", b.tls.CACertFile}, {"certfile", b.tls.CertFile}, {"keyfile", b.tls.KeyFile}} {
-		if why := k.wrongFile(shelf, b, f.field, f.name); why != "" {
-			good = false
+		why, missing := k.wrongFile(shelf, b, f.field, f.name)
+		good = good && why == ""
+		switch {
+		case missing:
+			absent = append(absent, quoted(f.name))
+			first = cmp.Or(first, f.field)
+		case why != "":
 			add(f.field, "this file", f.field+" of "+b.whose()+": "+why, "file names are relative to the topology directory")
 		}
+	}
+	if len(absent) > 0 {
+		add(first, "this file", fmt.Sprintf("%s names files that are not there: %s", b.whose(), strings.Join(absent, ", ")), "file names are relative to the topology directory")
 	}
 	if good && b.tls.CertFile != "" && b.tls.KeyFile != "" && k.readable(b.site, b.tls.CertFile) && k.readable(b.site, b.tls.KeyFile) {
 		err := pki.Fits(shelf.get(b.tls.CertFile).text, shelf.get(b.tls.KeyFile).text)
@@ -129,28 +140,28 @@ func (k *checker) block(shelf *shelf, b block) {
 }
 
 // wrongFile says what is wrong with a file that a block names, "" for nothing
-// that can be known here.
-func (k *checker) wrongFile(shelf *shelf, b block, field, name string) string {
+// that can be known here; missing if it is not there at all.
+func (k *checker) wrongFile(shelf *shelf, b block, field, name string) (why string, missing bool) {
 	if strings.Contains(name, "-----BEGIN") {
-		return "it holds the PEM text itself: put that into a file and write its name"
+		return "it holds the PEM text itself: put that into a file and write its name", false
 	}
 	if name == "" || !k.readable(b.site, name) {
-		return ""
+		return "", false
 	}
 	f := shelf.get(name)
 	switch {
 	case errors.Is(f.err, fs.ErrNotExist):
-		return quoted(name) + " is not there"
+		return quoted(name) + " is not there", true
 	case errors.Is(f.err, fs.ErrPermission):
-		return quoted(name) + " may not be read"
+		return quoted(name) + " may not be read", false
 	case f.err != nil:
-		return quoted(name) + " cannot be read: " + bounded1(f.err)
+		return quoted(name) + " cannot be read: " + bounded1(f.err), false
 	case field != "keyfile" && f.bad != nil:
-		return quoted(name) + ": " + bounded1(f.bad)
+		return quoted(name) + ": " + bounded1(f.bad), false
 	case field == "keyfile" && !strings.Contains(string(f.text), "PRIVATE KEY-----"):
-		return quoted(name) + ": it holds no private key in PEM form"
+		return quoted(name) + ": it holds no private key in PEM form", false
 	}
-	return ""
+	return "", false
 }
 
 // readable reports whether the file can be looked at from here.

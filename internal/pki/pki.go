@@ -23,11 +23,11 @@ const MaxFile = 1 << 20
 // KeyPair reads a certificate with its chain and its private key, which must
 // not be encrypted. Relative names are relative to base.
 func KeyPair(base, certFile, keyFile string) (tls.Certificate, error) {
-	certPEM, err := read(base, certFile)
+	certPEM, err := ReadFile(base, certFile)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("certfile: %w", err)
 	}
-	keyPEM, err := read(base, keyFile)
+	keyPEM, err := ReadFile(base, keyFile)
 	if err != nil {
 		return tls.Certificate{}, fmt.Errorf("keyfile: %w", err)
 	}
@@ -40,7 +40,7 @@ func KeyPair(base, certFile, keyFile string) (tls.Certificate, error) {
 
 // Authorities reads the certificates that are trusted.
 func Authorities(base, file string) (*x509.CertPool, error) {
-	text, err := read(base, file)
+	text, err := ReadFile(base, file)
 	if err != nil {
 		return nil, fmt.Errorf("cacertfile: %w", err)
 	}
@@ -122,7 +122,9 @@ func Suites(names []string) ([]uint16, error) {
 	return suites, nil
 }
 
-func read(base, name string) ([]byte, error) {
+// ReadFile reads a file that an ssl block names, if it is a regular one of at
+// most [MaxFile] bytes. Relative names are relative to base.
+func ReadFile(base, name string) ([]byte, error) {
 	if !filepath.IsAbs(name) {
 		name = filepath.Join(base, name)
 	}

@@ -10,6 +10,7 @@ import (
 
 	"clink/compiler"
 	"clink/diagnostic"
+	"clink/internal/pki"
 	"clink/source"
 )
 
@@ -26,11 +27,27 @@ func (c Command) load(ctx context.Context, args []string) (*loaded, error) {
 	if err != nil {
 		return nil, err
 	}
-	result, err := compiler.Compile(ctx, files, compiler.Options{Now: time.Now()})
+	opts := compiler.Options{Now: time.Now()}
+	if base, ok := c.base(args); ok {
+		opts.ReadFile = func(name string) ([]byte, error) { return pki.ReadFile(base, name) }
+	}
+	result, err := compiler.Compile(ctx, files, opts)
 	if err != nil {
 		return nil, fmt.Errorf("compile the topology: %w", err)
 	}
 	return &loaded{result, revision}, nil
+}
+
+// base is the directory that file names in the source are relative to; what
+// comes from standard input has none.
+func (c Command) base(args []string) (string, bool) {
+	switch {
+	case len(args) == 0:
+		return c.path("."), true
+	case args[0] == "-":
+		return "", false
+	}
+	return c.path(args[0]), true
 }
 
 func (c Command) read(ctx context.Context, args []string) (fs.FS, string, error) {

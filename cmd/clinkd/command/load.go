@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"clink/compiler"
+	"clink/internal/pki"
+	"clink/internal/secret"
 	"clink/reconciler"
 	"clink/source"
 	"clink/topology"
@@ -40,7 +42,7 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 		return reconciler.Desired{}, err
 	}
 	now := time.Now()
-	res, err := compiler.Compile(ctx, snap, compiler.Options{Now: now})
+	res, err := compiler.Compile(ctx, snap, compileOptions(l.dir.Path(), now, l.sites))
 	if err != nil {
 		return reconciler.Desired{}, fmt.Errorf("compile the topology: %w", err)
 	}
@@ -59,6 +61,20 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 		l.log.Error("the last good state could not be kept; a restart on a broken source would go without it", "err", err)
 	}
 	return d, nil
+}
+
+// compileOptions look into the files and credentials that the sites need which
+// this process runs.
+func compileOptions(base string, now time.Time, here []string) compiler.Options {
+	return compiler.Options{
+		Now:      now,
+		ReadFile: func(name string) ([]byte, error) { return pki.ReadFile(base, name) },
+		Secret: func(r secret.Ref) error {
+			_, err := r.Resolve(base)
+			return err
+		},
+		Here: here,
+	}
 }
 
 // restore reads the last good state of an earlier run: the newest that any
