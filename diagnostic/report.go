@@ -13,6 +13,13 @@ type Report struct {
 	Sites    int               // how many were checked
 	Links    int               // how many were checked
 	Sources  map[string][]byte // by Pos.File, for snippets; a file that is not here is named without one
+
+	Names   []string // of the sites that were checked
+	Version string   // of the program that checked
+	FailOn  Severity // from which severity on a finding fails the check; Off: Error
+	// Prefix is the topology directory as seen from the root of the checkout,
+	// slash-separated, for the formats that a code host reads. "": it is that.
+	Prefix string
 }
 
 // summary says for people what was found, or that nothing was, and in what.
