@@ -18,6 +18,7 @@ type checker struct {
 	bad    badPaths
 	hidden func(site string) bool // what it says may stand in a file that was left out
 	opts   Options
+	edit   *editor // nil: the source cannot be edited
 
 	incoming map[string][]arrival
 	visited  map[string]map[string][]visit // by site and listener

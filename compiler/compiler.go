@@ -122,7 +122,7 @@ func compile(src *source, opts Options) (*Result, error) {
 		return nil, err
 	}
 	c.release()
-	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, opts: opts}
+	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, opts: opts, edit: &editor{c.index}}
 	if err := k.run(); err != nil {
 		return nil, err
 	}

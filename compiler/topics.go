@@ -79,6 +79,11 @@ func (k *checker) redundant(site string, l topology.Link, filters []topic.Filter
 				d.Message = quoted(string(f)) + " stands twice"
 			}
 			d.Related = []diagnostic.Related{{Message: "by this one", Pos: k.element(site, l, "topics", places[j])}}
+			if k.edit != nil {
+				if edit, ok := k.edit.remove(places[i], linkPath(site, l.Name, "topics")...); ok {
+					k.fixed(&d, "leave "+quoted(string(f))+" out", "removes it", edit)
+				}
+			}
 			k.add(d)
 			break
 		}

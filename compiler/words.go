@@ -41,6 +41,7 @@ func (k *checker) word(f found) diagnostic.Diagnostic {
 		words = k.wordServer
 	}
 	words(f, &d)
+	k.mend(f, &d)
 	return d
 }
 

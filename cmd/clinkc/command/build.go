@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"clink/diagnostic"
 	"clink/topic"
@@ -36,12 +37,13 @@ func (c Command) build(ctx context.Context, s subcommand, args []string) error {
 	color := choice{"auto", []string{"auto", "always", "never"}}
 	flags.Var(&target, "target", "`FORM` form of the output: json")
 	flags.Var(&color, "color", "`WHEN` colour findings: auto, always or never")
+	timeout := flags.Duration("timeout", time.Minute, "`TIME` give up after this time")
 	out := flags.String("o", "", "`DIR` write one file a site into DIR, made if need be, and not one array to standard output")
 	rest, err := c.parse(s, flags, args, 1)
 	if err != nil {
 		return helped(err)
 	}
-	l, err := c.load(ctx, rest)
+	l, err := c.load(ctx, rest, loading{timeout: *timeout})
 	if err != nil {
 		return err
 	}

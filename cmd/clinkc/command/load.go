@@ -11,6 +11,7 @@ import (
 	"clink/compiler"
 	"clink/diagnostic"
 	"clink/internal/pki"
+	"clink/internal/secret"
 	"clink/source"
 )
 
@@ -20,16 +21,34 @@ type loaded struct {
 	revision string
 }
 
+// A loading says how a source is to be looked at. The zero value is good.
+type loading struct {
+	timeout  time.Duration    // 0: the compiler's
+	secrets  bool             // look for credentials and files of the host
+	here     names            // the sites whose credentials are looked for; nil: all
+	previous *compiler.Result // of the same directory at an earlier time
+}
+
 // load reads and compiles the directory that a command line names, or one file
 // from standard input for "-".
-func (c Command) load(ctx context.Context, args []string) (*loaded, error) {
+func (c Command) load(ctx context.Context, args []string, how loading) (*loaded, error) {
 	files, revision, err := c.read(ctx, args)
 	if err != nil {
 		return nil, err
 	}
-	opts := compiler.Options{Now: time.Now()}
+	return c.compile(ctx, files, revision, args, how)
+}
+
+func (c Command) compile(ctx context.Context, files fs.FS, revision string, args []string, how loading) (*loaded, error) {
+	opts := compiler.Options{Now: time.Now(), Timeout: how.timeout, Previous: how.previous, Here: how.here}
 	if base, ok := c.base(args); ok {
 		opts.ReadFile = func(name string) ([]byte, error) { return pki.ReadFile(base, name) }
+		if how.secrets {
+			opts.Secret = func(r secret.Ref) error {
+				_, err := r.Resolve(base)
+				return err
+			}
+		}
 	}
 	result, err := compiler.Compile(ctx, files, opts)
 	if err != nil {
@@ -99,5 +118,6 @@ func (l *loaded) report() diagnostic.Report {
 		Sites:    len(l.Topology.Sites),
 		Links:    l.Topology.Links(),
 		Sources:  l.Sources,
+		Names:    l.Topology.Names(),
 	}
 }
