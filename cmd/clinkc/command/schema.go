@@ -19,9 +19,9 @@ import (
 const moduleFile = "cue.mod/module.cue"
 
 // module is the content of moduleFile where there is none. The language
-// version is the first that a module must name: nothing here needs a later one.
+// version is the first that knows error, which the published rules speak with.
 const module = `module: "clink.dev/topology"
-language: version: "v0.9.0"
+language: version: "v0.14.0"
 `
 
 // schema writes the CUE schema, and the file that applies it, into a topology
