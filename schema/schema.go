@@ -9,6 +9,7 @@ package schema
 
 import (
 	"embed"
+	"encoding/json"
 	"fmt"
 )
 
@@ -37,4 +38,42 @@ func Vendored() (map[string][]byte, error) {
 		"cue.mod/pkg/clink.dev/schema/schema.cue": text,
 		Generated: rules,
 	}, nil
+}
+
+// A Guide names what a site declares, so that [Editor] can name it too.
+type Guide struct {
+	Site             string
+	Listeners, Links []string
+}
+
+// Editor returns what follows the content of the file [Generated] for the sake
+// of CUE's language server, which knows the fields of what a file names but
+// does not look behind patterns such as [string]: #Site. Each site, listener
+// and link is named once, as optional: no such field comes into being, and one
+// that is gone from the source does no harm.
+func Editor(guides []Guide) []byte {
+	if len(guides) == 0 {
+		return nil
+	}
+	b := []byte("\n// For editors: the names in the source when clinkc schema last ran.\nsites: {\n")
+	for _, g := range guides {
+		b = fmt.Appendf(b, "\t%s?: schema.#Site\n", label(g.Site))
+		for _, l := range g.Listeners {
+			b = fmt.Appendf(b, "\t%s?: listeners?: %s?: schema.#Listener\n", label(g.Site), label(l))
+		}
+		for _, p := range g.Links {
+			b = fmt.Appendf(b, "\t%s?: cluster?: links?: %s?: schema.#Link\n", label(g.Site), label(p))
+		}
+	}
+	return append(b, "}\n"...)
+}
+
+// label is a name as a quoted label: JSON's strings are CUE's, but for the
+// slash, which Go does not escape.
+func label(name string) string {
+	b, err := json.Marshal(name)
+	if err != nil {
+		return `""` // a string always has a JSON form
+	}
+	return string(b)
 }
