@@ -15,6 +15,7 @@ import (
 	"go.yaml.in/yaml/v3"
 
 	clinkc "clink/cmd/clinkc/command"
+	"clink/diagnostic"
 )
 
 // An action is the part of action.yml that these tests look at.
@@ -343,5 +344,63 @@ func TestProblemMatcher(t *testing.T) {
 	text := "warning[tls-no-port]: Straße → Ω\n  --> größe ü.cue:3:7\n   |\n 3 |  --> x.cue:1:1\n   |  ^^^\n  --> b.cue:1:2: über hier\n"
 	if got := m.matches(text); !slices.Equal(got, []string{"warning[tls-no-port] größe ü.cue:3:7 Straße → Ω"}) {
 		t.Errorf("%q", got)
+	}
+}
+
+// What the pages say of the action, the hooks and the matcher is so, and the
+// two languages show the same.
+func TestDocsShowWhatThereIs(t *testing.T) {
+	fences := regexp.MustCompile("(?s)```([a-z]+)\n(.*?)```")
+	comment := regexp.MustCompile(`(?m)\s+#.*$`)
+	for _, page := range []string{"ci", "editors"} {
+		en, zh := contents(t, "docs/"+page+".md"), contents(t, "docs/"+page+".zh.md")
+		a, b := fences.FindAllString(comment.ReplaceAllString(en, ""), -1), fences.FindAllString(comment.ReplaceAllString(zh, ""), -1)
+		if len(a) < 3 || !slices.Equal(a, b) {
+			t.Errorf("%s: the languages differ in their examples", page)
+		}
+		for _, f := range fences.FindAllStringSubmatch(en, -1) {
+			var v any
+			if f[1] == "yaml" && yaml.Unmarshal([]byte(f[2]), &v) != nil {
+				t.Errorf("%s: no YAML:\n%s", page, f[2])
+			}
+		}
+		for _, text := range []string{en, zh} {
+			for _, link := range regexp.MustCompile(`\]\(([^)]+)\)`).FindAllStringSubmatch(text, -1) {
+				if _, err := os.Stat(filepath.Join("docs", link[1])); err != nil {
+					t.Errorf("%s: %v", page, err)
+				}
+			}
+		}
+	}
+	var a action
+	readYAML(t, "action.yml", &a)
+	for name, in := range a.Inputs {
+		row := "| `" + name + "` | "
+		if in.Default != "" {
+			row += "`" + in.Default + "` |"
+		}
+		if !strings.Contains(contents(t, "docs/ci.md"), row) || !strings.Contains(contents(t, "docs/ci.zh.md"), row) {
+			t.Errorf("docs/ci does not have the row %q", row)
+		}
+	}
+	var m matcher
+	if err := json.Unmarshal([]byte(contents(t, ".github/clinkc-problem-matcher.json")), &m); err != nil {
+		t.Fatal(err)
+	}
+	for _, p := range m.ProblemMatcher[0].Pattern {
+		quoted, err := json.Marshal(p.Regexp)
+		if err != nil {
+			t.Fatal(err)
+		}
+		// JSON may write > as it is.
+		if text := strings.ReplaceAll(string(quoted), `\u003e`, ">"); !strings.Contains(contents(t, "docs/editors.md"), text) {
+			t.Errorf("docs/editors.md does not show %s", text)
+		}
+	}
+	for _, r := range diagnostic.Rules() {
+		shown := strings.Contains(contents(t, "docs/editors.md"), "`"+r.Name+"`") && strings.Contains(contents(t, "docs/editors.zh.md"), "`"+r.Name+"`")
+		if expressed := beyondCUE[r.Name] == "" && r.Name != "schema"; shown != expressed {
+			t.Errorf("docs/editors: %s is shown: %v", r.Name, shown)
+		}
 	}
 }
