@@ -12,6 +12,7 @@ import (
 	"slices"
 
 	"clink/schema"
+	"clink/topology"
 )
 
 // moduleFile is what makes a directory a CUE module, without which plain cue
@@ -19,14 +20,14 @@ import (
 const moduleFile = "cue.mod/module.cue"
 
 // module is the content of moduleFile where there is none. The language
-// version is the first that a module must name: nothing here needs a later one.
+// version is the first that knows error, which the published rules speak with.
 const module = `module: "clink.dev/topology"
-language: version: "v0.9.0"
+language: version: "v0.14.0"
 `
 
 // schema writes the CUE schema, and the file that applies it, into a topology
 // directory. It writes over nothing that is not its own.
-func (c Command) schema(_ context.Context, s subcommand, args []string) error {
+func (c Command) schema(ctx context.Context, s subcommand, args []string) error {
 	rest, err := c.parse(s, newFlags(), args, 1)
 	if err != nil {
 		return helped(err)
@@ -43,6 +44,11 @@ func (c Command) schema(_ context.Context, s subcommand, args []string) error {
 	if err != nil {
 		return err
 	}
+	// What there is to name in a topology that does not compile is not worth a
+	// failure: the schema is wanted most where something is amiss.
+	if l, err := c.load(ctx, rest); err == nil {
+		files[schema.Generated] = append(bytes.Clone(files[schema.Generated]), schema.Editor(guides(l.Topology))...)
+	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {
 		wrote, err := update(filepath.Join(dir, filepath.FromSlash(name)), files[name])
 		if err != nil {
@@ -53,6 +59,22 @@ func (c Command) schema(_ context.Context, s subcommand, args []string) error {
 		}
 	}
 	return nil
+}
+
+// guides name the sites of a topology, with their listeners and links.
+func guides(t *topology.Topology) []schema.Guide {
+	var all []schema.Guide
+	for _, name := range t.Names() {
+		g := schema.Guide{Site: name}
+		for _, l := range t.Sites[name].Listeners {
+			g.Listeners = append(g.Listeners, l.Name)
+		}
+		for _, l := range t.Sites[name].Links {
+			g.Links = append(g.Links, l.Name)
+		}
+		all = append(all, g)
+	}
+	return all
 }
 
 // schemaFiles returns the files to write into dir, by slash-separated name.

@@ -1,0 +1,203 @@
+package clink_test
+
+import (
+	"bytes"
+	"fmt"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/cuecontext"
+	"cuelang.org/go/cue/errors"
+	"cuelang.org/go/cue/load"
+
+	clinkc "clink/cmd/clinkc/command"
+	"clink/diagnostic"
+)
+
+// beyondCUE are the rules that the published files leave to clinkc, and why.
+// Every other rule of the catalogue must fail under plain "cue vet -c".
+var beyondCUE = map[string]string{
+	"duplicate-link":       "CUE merges the files before it looks",
+	"server-looks-own":     "is about EMQX's own files",
+	"tls-no-port":          "a warning",
+	"tls-no-verify":        "a warning",
+	"tls-files":            "reads files",
+	"tls-cert":             "reads files and the clock",
+	"tls-client-cert":      "needs the listener that an address leads to",
+	"plaintext-public":     "a warning",
+	"clientid-collision":   "access is derived in Go",
+	"clientid-overlap":     "a warning",
+	"peer-unauthenticated": "access is derived in Go",
+	"shared-credentials":   "a warning",
+	"missing-credentials":  "access is derived in Go",
+	"literal-secret":       "a warning",
+	"secret-unreadable":    "reads files",
+	"redacted-secret":      "what holds a credential is known in Go",
+	"topic-redundant":      "covering of filters is computed in Go",
+	"nothing-flows":        "a warning",
+	"no-transit":           "a warning",
+	"link-cycle":           "off",
+	"listener-loopback":    "needs the listener that an address leads to",
+	"listener-mountpoint":  "needs the listener that an address leads to",
+	"packet-size":          "a warning",
+	"connection-budget":    "a warning",
+	"buffer-budget":        "a warning",
+	"acl-missing":          "an ACL is evaluated in Go",
+	"acl-open":             "a warning",
+	"target-version":       "the table of versions is in Go",
+	"conf-shadow":          "asks a live cluster",
+	"flow-policy":          "flows are computed in Go",
+	"waiver-expired":       "reads comments and the clock",
+}
+
+// shapeBeyondCUE are the cases of the rules that CUE does express, schema
+// mostly, that it lets pass.
+var shapeBeyondCUE = map[string]string{
+	"schema-no-package":       "cue leaves files without a package clause out",
+	"schema-secret-reference": "the form of a reference is read in Go",
+	"schema-top-level":        "top-level fields are free in CUE",
+	"schema-utf8":             "cue reads any bytes in a comment",
+	"name-unsafe-default":     "a warning here",
+	"name-unsafe-dot":         "a warning here",
+}
+
+// published is a copy of a topology with what clinkc schema writes.
+func published(t *testing.T, from string) string {
+	t.Helper()
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS(from)); err != nil {
+		t.Fatal(err)
+	}
+	var out bytes.Buffer
+	c := clinkc.Command{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
+	if code := c.Main([]string{"schema", dir}); code != 0 {
+		t.Fatalf("clinkc schema: exit code %d: %s", code, &out)
+	}
+	return dir
+}
+
+// plainVet is what plain "cue vet -c" has to say, nil if nothing.
+func plainVet(dir string) error {
+	instance := load.Instances([]string{"."}, &load.Config{Dir: dir})[0]
+	if instance.Err != nil {
+		return instance.Err
+	}
+	return cuecontext.New().BuildInstance(instance).Validate(cue.Concrete(true))
+}
+
+// found are the rules in a case's want.txt, by severity.
+func found(t *testing.T, dir string) (rules, failing []string) {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(dir, "want.txt"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, m := range regexp.MustCompile(`(?m)^(error|warning|info)\[([a-z-]+)\]`).FindAllStringSubmatch(string(text), -1) {
+		rules = append(rules, m[2])
+		if m[1] == "error" {
+			failing = append(failing, m[2])
+		}
+	}
+	return rules, failing
+}
+
+// Plain "cue vet -c" with the published files fails where clinkc finds an error
+// that CUE can express, with a sentence under the rule's name, and passes
+// everywhere else.
+func TestPublishedRulesOverTheCorpus(t *testing.T) {
+	cases, err := filepath.Glob("testdata/topologies/*/*")
+	if err != nil || len(cases) < 50 {
+		t.Fatal(len(cases), err)
+	}
+	proved := map[string]bool{}
+	for _, dir := range cases {
+		name := filepath.Base(dir)
+		t.Run(name, func(t *testing.T) {
+			err := plainVet(published(t, dir))
+			if filepath.Base(filepath.Dir(dir)) == "good" {
+				if err != nil {
+					t.Errorf("a good topology fails: %s", errors.Details(err, nil))
+				}
+				return
+			}
+			_, failing := found(t, dir)
+			expressed := slices.DeleteFunc(failing, func(r string) bool { return beyondCUE[r] != "" })
+			if wants := len(expressed) > 0 && shapeBeyondCUE[name] == ""; wants != (err != nil) {
+				t.Fatalf("clinkc finds %v, of which CUE expresses %v; plain CUE says %v", failing, expressed, err)
+			}
+			for _, r := range expressed {
+				if err != nil && (r == "schema" || strings.Contains(errors.Details(err, nil), fmt.Sprintf("_clink.%q.", r))) {
+					proved[r] = true
+				}
+			}
+		})
+	}
+	for _, r := range diagnostic.Rules() {
+		if (beyondCUE[r.Name] == "") != proved[r.Name] {
+			t.Errorf("%s: fails under plain CUE: %v, reason why it need not: %q", r.Name, proved[r.Name], beyondCUE[r.Name])
+		}
+	}
+}
+
+// A rule that the policy lowers is not applied, for plain CUE knows no warnings.
+func TestPublishedRulesObeyThePolicy(t *testing.T) {
+	for rule, dir := range map[string]string{"one-sided": "one-sided-no-links", "enable-mismatch": "enable-mismatch-there", "topic-invalid": "topic-invalid-hash", "server-many": "server-many-two", "unknown-site": "unknown-site-no-idea"} {
+		for severity, fails := range map[string]bool{"off": false, "info": false, "warning": false, "error": true} {
+			copied := published(t, filepath.Join("testdata/topologies/bad", dir))
+			text := fmt.Sprintf("package topology\n\npolicy: severity: %q: %q\n", rule, severity)
+			if err := os.WriteFile(filepath.Join(copied, "policy.cue"), []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
+			if err := plainVet(copied); (err != nil) != fails {
+				t.Errorf("%s as %s: %v", rule, severity, err)
+			}
+		}
+	}
+}
+
+// ring is a topology of sites that each link with both neighbours.
+func ring(t testing.TB, dir string, sites int) {
+	t.Helper()
+	var b strings.Builder
+	b.WriteString("package topology\n\n")
+	for i := range sites {
+		fmt.Fprintf(&b, "sites: \"s%d\": {\n\tlisteners: mqtt: bind: \"127.0.0.1:%d\"\n\tcluster: links: {\n", i, 2000+i)
+		for _, p := range []int{(i + 1) % sites, (i + sites - 1) % sites} {
+			fmt.Fprintf(&b, "\t\t\"s%d\": {server: \"127.0.0.1:%d\", topics: [\"t/#\", \"u/%d/#\"], username: \"s%d\", password: \"file://secrets/%d\"}\n", p, 2000+p, i, i, i)
+		}
+		b.WriteString("\t}\n}\n")
+	}
+	if err := os.WriteFile(filepath.Join(dir, "ring.cue"), []byte(b.String()), 0o666); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// The published rules stay linear: ten times the links must not cost fifty
+// times as much.
+func TestPublishedRulesAreLinear(t *testing.T) {
+	cost := func(sites int) time.Duration {
+		from := t.TempDir()
+		ring(t, from, sites)
+		dir := published(t, from)
+		least := time.Duration(1 << 62)
+		for range 2 {
+			start := time.Now()
+			if err := plainVet(dir); err != nil {
+				t.Fatal(errors.Details(err, nil))
+			}
+			least = min(least, time.Since(start))
+		}
+		return least
+	}
+	small, large := cost(50), cost(500)
+	t.Logf("100 links %v, 1000 links %v", small, large)
+	if large > 50*small {
+		t.Errorf("100 links take %v, 1000 links %v", small, large)
+	}
+}
