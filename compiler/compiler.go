@@ -13,13 +13,12 @@ import (
 	"context"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"clink/diagnostic"
 	"clink/internal/secret"
 	"clink/topology"
-
-	"cuelang.org/go/cue"
 )
 
 // Options of a compilation. The zero value is good.
@@ -61,6 +60,9 @@ type Result struct {
 	tainted map[string]bool   // files whose values depend on which sites there are
 	bad     badPaths          // what could not be read
 	masked  map[string]bool   // files that make sites, and sites that make links, in an unknown number
+
+	parts map[string]*part // by file, of those that were evaluated alone
+	rest  *part            // of all others
 }
 
 // Compile reads the CUE package topology at the root of fsys. Faults of the
@@ -76,14 +78,18 @@ func Compile(ctx context.Context, fsys fs.FS, opts Options) (*Result, error) {
 	}
 	ctx, cancel := context.WithTimeout(ctx, timeout)
 	defer cancel()
+	watch := &stopwatch{}
+	stop := watch.start("files")
 	src, err := readSource(ctx, fsys)
 	if err != nil {
 		return nil, err
 	}
-	var res *Result
-	err = bounded(ctx, func() error {
-		var err error
-		res, err = compile(src, opts)
+	stop()
+	watch.note("files", fmt.Sprintf("%d files, %d bytes", len(src.names), src.total))
+	var res *Result // is not looked at when f is given up
+	err = bounded(ctx, watch, func() error {
+		r, err := compile(src, opts, watch)
+		res = r
 		return err
 	})
 	if err != nil {
@@ -92,43 +98,20 @@ func Compile(ctx context.Context, fsys fs.FS, opts Options) (*Result, error) {
 	return res, nil
 }
 
-// bounded runs f and gives up on it when ctx ends. A panic inside f becomes an
-// error: CUE is given text that anybody may have written.
-func bounded(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if r := recover(); r != nil {
-				done <- fmt.Errorf("evaluating CUE panicked: %.200v", r)
-			}
-		}()
-		done <- f()
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("evaluating CUE: given up: %w", context.Cause(ctx))
-	}
-}
-
-func compile(src *source, opts Options) (*Result, error) {
-	c := &compilation{src: src, lost: map[string]string{}}
-	if err := c.evaluate(); err != nil {
-		return nil, err
-	}
-	t, err := c.topology()
+func compile(src *source, opts Options, watch *stopwatch) (*Result, error) {
+	c := &compilation{src: src, lost: map[string]string{}, watch: watch}
+	t, err := c.evaluate(opts.Previous)
 	if err != nil {
 		return nil, err
 	}
-	c.release()
 	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, opts: opts}
+	stop := watch.start("rules")
 	if err := k.run(); err != nil {
 		return nil, err
 	}
 	Derive(t)
 	findings := append(c.findings, append(k.findings, c.duplicates()...)...)
-	return &Result{
+	res := &Result{
 		Topology: t,
 		Findings: grade(findings, t.Severity).Sort(),
 		Sources:  src.texts,
@@ -137,12 +120,14 @@ func compile(src *source, opts Options) (*Result, error) {
 		tainted:  c.index.overSites,
 		bad:      c.bad,
 		masked:   c.masked,
-	}, nil
+		parts:    c.parts,
+		rest:     c.rest,
+	}
+	stop()
+	watch.note("rules", fmt.Sprintf("%d links", t.Links()))
+	res.Phases = watch.phases
+	return res, nil
 }
-
-// release drops what is not needed after the values were read. What the source
-// was evaluated to is large, and the rules have a context of their own.
-func (c *compilation) release() { c.root, c.defs, c.files = cue.Value{}, cue.Value{}, nil }
 
 // Check finds what is wrong between the sites of t, by the same rules as
 // [Compile]. It knows no more of positions than t does.
@@ -175,7 +160,7 @@ func grade(l diagnostic.List, policy map[string]diagnostic.Severity) diagnostic.
 		}
 		at := place{d.Rule, d.Message, d.Pos}
 		if i, again := seen[at]; again {
-			graded[i].Holds = append(graded[i].Holds, d.Holds...)
+			graded[i].Holds = slices.Concat(graded[i].Holds, d.Holds)
 			continue
 		}
 		seen[at] = len(graded)
