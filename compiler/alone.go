@@ -112,7 +112,7 @@ func isPlainLabel(d *ast.Field) bool {
 func (c *compilation) alone() map[string]bool {
 	m := map[string]bool{}
 	sites := c.index.find("sites")
-	if sites == nil {
+	if sites == nil || c.together {
 		return m
 	}
 	sites.expand()

@@ -10,7 +10,7 @@ import (
 // maxHeap is how much memory an evaluation may take; the largest topologies
 // take a tenth of it. How often it is looked at decides how far it goes beyond.
 const (
-	maxHeap   = 6 << 30
+	maxHeap   = 4 << 30
 	heapEvery = 20 * time.Millisecond
 )
 
@@ -35,10 +35,10 @@ func bounded(ctx context.Context, watch *stopwatch, f func() error) error {
 		case err := <-done:
 			return err
 		case <-ctx.Done():
-			return &givenUp{watch.what(), context.Cause(ctx)}
+			return &givenUp{watch.what(), context.Cause(ctx).Error(), ctx.Err()}
 		case <-tick.C:
 			if now := heapInUse(); now > start && now-start > maxHeap {
-				return &givenUp{watch.what(), fmt.Errorf("it took more than %d MiB of memory", maxHeap>>20)}
+				return &givenUp{watch.what(), fmt.Sprintf("it took more than %d MiB of memory", maxHeap>>20), context.DeadlineExceeded}
 			}
 		}
 	}
@@ -47,14 +47,18 @@ func bounded(ctx context.Context, watch *stopwatch, f func() error) error {
 // givenUp is the error of an evaluation that was given up.
 type givenUp struct {
 	files string
-	why   error
+	why   string
+	err   error // of package context
 }
 
 func (e *givenUp) Error() string {
-	return fmt.Sprintf("evaluating %s: given up: %v; look there for a comprehension or reference that never ends", e.files, e.why)
+	if e.files == "" {
+		return fmt.Sprintf("given up: %s", e.why)
+	}
+	return fmt.Sprintf("evaluating %s given up: %s; look there for a comprehension or a reference that never ends", e.files, e.why)
 }
 
-func (e *givenUp) Unwrap() error { return e.why }
+func (e *givenUp) Unwrap() error { return e.err }
 
 func heapInUse() uint64 {
 	s := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}}

@@ -11,6 +11,7 @@ package compiler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
 	"slices"
@@ -69,14 +70,15 @@ type Result struct {
 // source are findings; an error means that the work could not be done: no CUE
 // files, unreadable, over a limit, or out of time.
 //
-// An evaluation of CUE cannot be interrupted. When it is given up, its
-// goroutine goes on until it ends by itself.
+// An evaluation of CUE cannot be interrupted. When it is given up, for its time
+// or its memory, the error names the file, and the goroutine goes on until it
+// ends by itself: do not compile the same source again.
 func Compile(ctx context.Context, fsys fs.FS, opts Options) (*Result, error) {
 	timeout := opts.Timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took more than %v", timeout))
 	defer cancel()
 	watch := &stopwatch{}
 	stop := watch.start("files")
@@ -92,6 +94,9 @@ func Compile(ctx context.Context, fsys fs.FS, opts Options) (*Result, error) {
 		res = r
 		return err
 	})
+	if gave := (*givenUp)(nil); errors.As(err, &gave) {
+		return nil, err // it says where
+	}
 	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w", src.describe(), err)
 	}
@@ -100,12 +105,16 @@ func Compile(ctx context.Context, fsys fs.FS, opts Options) (*Result, error) {
 
 func compile(src *source, opts Options, watch *stopwatch) (*Result, error) {
 	c := &compilation{src: src, lost: map[string]string{}, watch: watch}
+	return c.compile(opts)
+}
+
+func (c *compilation) compile(opts Options) (*Result, error) {
 	t, err := c.evaluate(opts.Previous)
 	if err != nil {
 		return nil, err
 	}
 	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, opts: opts}
-	stop := watch.start("rules")
+	stop := c.watch.start("rules")
 	if err := k.run(); err != nil {
 		return nil, err
 	}
@@ -114,7 +123,7 @@ func compile(src *source, opts Options, watch *stopwatch) (*Result, error) {
 	res := &Result{
 		Topology: t,
 		Findings: grade(findings, t.Severity).Sort(),
-		Sources:  src.texts,
+		Sources:  c.src.texts,
 		lost:     c.lost,
 		partial:  c.partial(),
 		tainted:  c.index.overSites,
@@ -124,8 +133,8 @@ func compile(src *source, opts Options, watch *stopwatch) (*Result, error) {
 		rest:     c.rest,
 	}
 	stop()
-	watch.note("rules", fmt.Sprintf("%d links", t.Links()))
-	res.Phases = watch.phases
+	c.watch.note("rules", fmt.Sprintf("%d links", t.Links()))
+	res.Phases = c.watch.phases
 	return res, nil
 }
 

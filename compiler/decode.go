@@ -73,9 +73,12 @@ func (c *compilation) mask() {
 		}
 		path := linkPath(site, "")
 		for n := 2; n <= 4; n++ {
-			if p := c.index.find(path[:n]...); p != nil {
-				p.expand()
-				c.masked[pathKey(path[:2])] = c.masked[pathKey(path[:2])] || len(p.wildIn) > 0
+			p := c.index.find(path[:n]...)
+			if p == nil {
+				continue
+			}
+			if p.expand(); len(p.wildIn) > 0 {
+				c.masked[pathKey(path[:2])] = true
 			}
 		}
 	}

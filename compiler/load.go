@@ -50,7 +50,8 @@ type compilation struct {
 	parts map[string]*part  // by file, of those that are evaluated alone
 	rest  *part             // of all others
 
-	result *topology.Topology // what was read
+	together bool               // evaluate all files together: it means the same
+	result   *topology.Topology // what was read
 }
 
 // unreadable returns why nothing of the package can be read, if so.
