@@ -17,7 +17,7 @@ const (
 // bounded runs f and gives up on it when ctx ends, or when the memory in use
 // has grown out of all proportion. A panic inside f becomes an error: CUE is
 // given text that anybody may have written.
-func bounded(ctx context.Context, watch *stopwatch, f func() error) error {
+func bounded(ctx context.Context, watch *stopwatch, most uint64, f func() error) error {
 	done := make(chan error, 1)
 	go func() {
 		defer func() {
@@ -37,8 +37,8 @@ func bounded(ctx context.Context, watch *stopwatch, f func() error) error {
 		case <-ctx.Done():
 			return &givenUp{watch.what(), context.Cause(ctx).Error(), ctx.Err()}
 		case <-tick.C:
-			if now := heapInUse(); now > start && now-start > maxHeap {
-				return &givenUp{watch.what(), fmt.Sprintf("it took more than %d MiB of memory", maxHeap>>20), context.DeadlineExceeded}
+			if now := heapInUse(); now > start && now-start > most {
+				return &givenUp{watch.what(), fmt.Sprintf("it took more than %d MiB of memory", most>>20), context.DeadlineExceeded}
 			}
 		}
 	}

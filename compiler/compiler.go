@@ -89,7 +89,7 @@ func Compile(ctx context.Context, fsys fs.FS, opts Options) (*Result, error) {
 	stop()
 	watch.note("files", fmt.Sprintf("%d files, %d bytes", len(src.names), src.total))
 	var res *Result // is not looked at when f is given up
-	err = bounded(ctx, watch, func() error {
+	err = bounded(ctx, watch, maxHeap, func() error {
 		r, err := compile(src, opts, watch)
 		res = r
 		return err
