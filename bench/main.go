@@ -5,7 +5,11 @@
 //	go run ./bench link
 //
 // compares a link between two clinkd processes with a bridge between two
-// mosquitto processes. README.md says what is measured and how to read it.
+// mosquitto processes, and
+//
+//	go run ./bench vet
+//
+// clinkc vet with cue vet -c on the same topologies. README.md says what is measured and how to read it.
 package main
 
 import (
@@ -22,8 +26,9 @@ const usageText = `bench compares clink with its peers on this machine.
 
 Usage:
 	go run ./bench link [flags]    a link of clinkd against mosquitto's bridge
+	go run ./bench vet [flags]     clinkc vet against cue vet -c
 
-go run ./bench link -h lists the flags.
+go run ./bench link -h lists the flags of one.
 `
 
 func main() {
@@ -48,13 +53,24 @@ func main() {
 var errUsage = errors.New("wrong usage")
 
 func run(ctx context.Context, args []string) error {
-	if len(args) == 0 || args[0] != "link" {
-		fmt.Fprint(os.Stderr, usageText)
-		return fmt.Errorf("%w: the one comparison there is, is link", errUsage)
+	what := ""
+	if len(args) > 0 {
+		what = args[0]
 	}
-	o, err := parse(args[1:])
-	if err != nil {
-		return err
+	switch what {
+	case "link":
+		o, err := parse(args[1:])
+		if err != nil {
+			return err
+		}
+		return compare(ctx, o, os.Stdout)
+	case "vet":
+		o, err := parseVet(args[1:])
+		if err != nil {
+			return err
+		}
+		return compareVet(ctx, o, os.Stdout)
 	}
-	return compare(ctx, o, os.Stdout)
+	fmt.Fprint(os.Stderr, usageText)
+	return fmt.Errorf("%w: name a comparison: link or vet", errUsage)
 }

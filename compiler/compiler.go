@@ -11,15 +11,15 @@ package compiler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"time"
 
 	"clink/diagnostic"
 	"clink/internal/secret"
 	"clink/topology"
-
-	"cuelang.org/go/cue"
 )
 
 // Options of a compilation. The zero value is good.
@@ -61,88 +61,82 @@ type Result struct {
 	tainted map[string]bool   // files whose values depend on which sites there are
 	bad     badPaths          // what could not be read
 	masked  map[string]bool   // files that make sites, and sites that make links, in an unknown number
+
+	parts map[string]*part // by file, of those that were evaluated alone
+	rest  *part            // of all others
 }
 
 // Compile reads the CUE package topology at the root of fsys. Faults of the
 // source are findings; an error means that the work could not be done: no CUE
 // files, unreadable, over a limit, or out of time.
 //
-// An evaluation of CUE cannot be interrupted. When it is given up, its
-// goroutine goes on until it ends by itself.
+// An evaluation of CUE cannot be interrupted. When it is given up, for its time
+// or its memory, the error names the file, and the goroutine goes on until it
+// ends by itself: do not compile the same source again.
 func Compile(ctx context.Context, fsys fs.FS, opts Options) (*Result, error) {
 	timeout := opts.Timeout
 	if timeout <= 0 {
 		timeout = defaultTimeout
 	}
-	ctx, cancel := context.WithTimeout(ctx, timeout)
+	ctx, cancel := context.WithTimeoutCause(ctx, timeout, fmt.Errorf("it took more than %v", timeout))
 	defer cancel()
+	watch := &stopwatch{}
+	stop := watch.start("files")
 	src, err := readSource(ctx, fsys)
 	if err != nil {
 		return nil, err
 	}
-	var res *Result
-	err = bounded(ctx, func() error {
-		var err error
-		res, err = compile(src, opts)
+	stop()
+	watch.note("files", fmt.Sprintf("%d files, %d bytes", len(src.names), src.total))
+	var res *Result // is not looked at when f is given up
+	err = bounded(ctx, watch, maxHeap, func() error {
+		r, err := compile(src, opts, watch)
+		res = r
 		return err
 	})
+	if gave := (*givenUp)(nil); errors.As(err, &gave) {
+		return nil, err // it says where
+	}
 	if err != nil {
 		return nil, fmt.Errorf("compile %s: %w", src.describe(), err)
 	}
 	return res, nil
 }
 
-// bounded runs f and gives up on it when ctx ends. A panic inside f becomes an
-// error: CUE is given text that anybody may have written.
-func bounded(ctx context.Context, f func() error) error {
-	done := make(chan error, 1)
-	go func() {
-		defer func() {
-			if r := recover(); r != nil {
-				done <- fmt.Errorf("evaluating CUE panicked: %.200v", r)
-			}
-		}()
-		done <- f()
-	}()
-	select {
-	case err := <-done:
-		return err
-	case <-ctx.Done():
-		return fmt.Errorf("evaluating CUE: given up: %w", context.Cause(ctx))
-	}
+func compile(src *source, opts Options, watch *stopwatch) (*Result, error) {
+	c := &compilation{src: src, lost: map[string]string{}, watch: watch}
+	return c.compile(opts)
 }
 
-func compile(src *source, opts Options) (*Result, error) {
-	c := &compilation{src: src, lost: map[string]string{}}
-	if err := c.evaluate(); err != nil {
-		return nil, err
-	}
-	t, err := c.topology()
+func (c *compilation) compile(opts Options) (*Result, error) {
+	t, err := c.evaluate(opts.Previous)
 	if err != nil {
 		return nil, err
 	}
-	c.release()
 	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, opts: opts, edit: &editor{c.index}}
+	stop := c.watch.start("rules")
 	if err := k.run(); err != nil {
 		return nil, err
 	}
 	Derive(t)
 	findings := append(c.findings, append(k.findings, c.duplicates()...)...)
-	return &Result{
+	res := &Result{
 		Topology: t,
 		Findings: grade(findings, t.Severity).Sort(),
-		Sources:  src.texts,
+		Sources:  c.src.texts,
 		lost:     c.lost,
 		partial:  c.partial(),
 		tainted:  c.index.overSites,
 		bad:      c.bad,
 		masked:   c.masked,
-	}, nil
+		parts:    c.parts,
+		rest:     c.rest,
+	}
+	stop()
+	c.watch.note("rules", fmt.Sprintf("%d links", t.Links()))
+	res.Phases = c.watch.phases
+	return res, nil
 }
-
-// release drops what is not needed after the values were read. What the source
-// was evaluated to is large, and the rules have a context of their own.
-func (c *compilation) release() { c.root, c.defs, c.files = cue.Value{}, cue.Value{}, nil }
 
 // Check finds what is wrong between the sites of t, by the same rules as
 // [Compile]. It knows no more of positions than t does.
@@ -175,7 +169,7 @@ func grade(l diagnostic.List, policy map[string]diagnostic.Severity) diagnostic.
 		}
 		at := place{d.Rule, d.Message, d.Pos}
 		if i, again := seen[at]; again {
-			graded[i].Holds = append(graded[i].Holds, d.Holds...)
+			graded[i].Holds = slices.Concat(graded[i].Holds, d.Holds)
 			continue
 		}
 		seen[at] = len(graded)

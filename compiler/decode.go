@@ -18,18 +18,13 @@ import (
 
 // topology validates the root and returns it as plain data, every default
 // filled in.
-func (c *compilation) topology() (*topology.Topology, error) {
-	defaults, err := readDefaults()
-	if err != nil {
-		return nil, err
-	}
+func (c *compilation) topology() *topology.Topology {
 	c.validate()
-	c.names = map[string]string{}
 	t := &topology.Topology{Sites: map[string]*topology.Site{}, Severity: map[string]diagnostic.Severity{}}
 	c.policy(t)
 	it, err := c.root.LookupPath(cue.ParsePath("sites")).Fields()
 	if err != nil {
-		return t, nil // no sites at all
+		return t // no sites at all
 	}
 	for it.Next() {
 		name := it.Selector().Unquoted()
@@ -38,25 +33,29 @@ func (c *compilation) topology() (*topology.Topology, error) {
 		if u, ok := c.fit("#Site", "", v, c.shape.step("sites").any, []string{"sites", name}); !ok {
 			v = u
 		}
-		o, ok := read(v).(object)
-		if !ok {
-			continue
+		stop := c.watch.start("read")
+		if o, ok := read(v).(object); ok {
+			c.decode(t, name, o)
 		}
-		d := decoder{c: c, defaults: defaults, site: name}
-		t.Sites[name] = d.decodeSite(o)
-		if declared := o.object("cluster").string("name"); declared != "" {
-			c.names[name] = declared
-		}
+		stop()
 	}
 	c.vanished(t)
 	c.mask()
-	return t, nil
+	return t
+}
+
+func (c *compilation) decode(t *topology.Topology, name string, o object) {
+	d := decoder{c: c, defaults: c.defaults, site: name}
+	declared := o.object("cluster").string("name")
+	t.Sites[name] = d.decodeSite(o)
+	if declared != "" {
+		c.names[name] = declared
+	}
 }
 
 // mask notes what a comprehension makes beside a fault: CUE then does not say
 // whether the comprehension itself could be evaluated.
 func (c *compilation) mask() {
-	c.masked = map[string]bool{}
 	if c.root.Err() == nil {
 		return
 	}
@@ -74,9 +73,12 @@ func (c *compilation) mask() {
 		}
 		path := linkPath(site, "")
 		for n := 2; n <= 4; n++ {
-			if p := c.index.find(path[:n]...); p != nil {
-				p.expand()
-				c.masked[pathKey(path[:2])] = c.masked[pathKey(path[:2])] || len(p.wildIn) > 0
+			p := c.index.find(path[:n]...)
+			if p == nil {
+				continue
+			}
+			if p.expand(); len(p.wildIn) > 0 {
+				c.masked[pathKey(path[:2])] = true
 			}
 		}
 	}

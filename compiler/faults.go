@@ -42,6 +42,7 @@ func (c *compilation) fit(def, field string, v cue.Value, s *shape, path []strin
 	if field != "" {
 		constraint = constraint.LookupPath(cue.MakePath(cue.Str(field).Optional()))
 	}
+	defer c.watch.start("schema")()
 	u := constraint.Unify(v)
 	if u.Validate(cue.Concrete(true)) == nil {
 		return u, true

@@ -46,7 +46,6 @@ func newIndex(files []*ast.File, texts map[string][]byte) *index {
 	for _, f := range files {
 		x.root.addDecls(f.Filename, f.Decls)
 	}
-	x.dependencies(files, texts)
 	return x
 }
 

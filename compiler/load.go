@@ -4,12 +4,11 @@ import (
 	"fmt"
 	"maps"
 	"path"
-	"slices"
 	"strings"
 	"unicode/utf8"
 
 	"clink/diagnostic"
-	"clink/schema"
+	"clink/topology"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -26,54 +25,33 @@ const (
 	ruleSchema  = "schema"
 )
 
-// A compilation is the state of one run of [Compile].
+// A compilation is the state of one run of [Compile], or of the evaluation of
+// one part of it.
 type compilation struct {
 	src      *source
+	trees    map[string]*tree
 	files    []*ast.File       // those that parse, in order of name
 	lost     map[string]string // files left out, and why
 	findings diagnostic.List
 
-	root  cue.Value // the package as its author wrote it
-	defs  cue.Value // the schema
-	shape *shape
-	index *index
-	bad   badPaths // where schema faults are
+	root     cue.Value // the package as its author wrote it
+	defs     cue.Value // the schema
+	text     []byte    // of the schema
+	shape    *shape
+	defaults object
+	index    *index
+	bad      badPaths // where schema faults are
+	watch    *stopwatch
 
 	conflicts [][]string      // where two files disagree
 	masked    map[string]bool // see Result
 
 	names map[string]string // cluster.name by site, where it is declared
-}
+	parts map[string]*part  // by file, of those that are evaluated alone
+	rest  *part             // of all others
 
-// evaluate parses and evaluates the package. A file that stands in the way of
-// all others is left out with a finding, so that the rest is still checked.
-func (c *compilation) evaluate() error {
-	text, err := schema.FS.ReadFile("schema.cue")
-	if err != nil {
-		return fmt.Errorf("read the schema: %w", err)
-	}
-	for range maxReadRuns {
-		c.parse()
-		ctx := cuecontext.New()
-		own := ctx.CompileBytes(text, cue.Filename(ownPrefix+"schema.cue"))
-		if err := own.Err(); err != nil {
-			return fmt.Errorf("compile the schema: %w", err)
-		}
-		if c.shape == nil {
-			if c.shape, err = newShape(text); err != nil {
-				return err
-			}
-		}
-		v, errs := c.build(ctx)
-		if len(errs) == 0 {
-			c.root, c.defs = v, own
-			if errs = c.unreadable(v); len(errs) == 0 {
-				return nil
-			}
-		}
-		c.leaveOut(errs)
-	}
-	return fmt.Errorf("more than %d files cannot be evaluated", maxReadRuns)
+	together bool               // evaluate all files together: it means the same
+	result   *topology.Topology // what was read
 }
 
 // unreadable returns why nothing of the package can be read, if so.
@@ -116,24 +94,40 @@ func undecided(values ...cue.Value) []errors.Error {
 
 const sitesForm = `a struct with the sites by name: sites: "emqx-us-east": {...}`
 
-// parse reads all files anew: evaluation leaves marks in a syntax tree.
+// parse reads the files. Evaluation leaves marks in a syntax tree: only that of
+// a file whose evaluation is not repeated is used again.
 func (c *compilation) parse() {
-	c.files = c.files[:0]
+	c.files, c.trees = nil, map[string]*tree{}
 	for _, name := range c.src.names {
 		if _, lost := c.lost[name]; lost {
 			continue
 		}
-		f, pos, why := parseFile(name, c.src.texts[name])
-		switch {
-		case why != "":
-			c.lose(name, pos, why)
-		case f.PackageName() != packageName:
-			c.lose(name, c.packagePos(f), wrongPackage(f))
-		case !ignored(f):
+		if p := c.parts[name]; p != nil {
+			c.trees[name] = p.tree
+			c.files = append(c.files, p.tree.file)
+			continue
+		}
+		if f := c.parseOne(name); f != nil {
+			c.trees[name] = newTree(f)
 			c.files = append(c.files, f)
 		}
 	}
 	c.index = newIndex(c.files, c.src.texts)
+	c.index.dependencies(c.files, c.src.texts)
+}
+
+// parseOne returns a file's tree, nil if it is left out or ignored.
+func (c *compilation) parseOne(name string) *ast.File {
+	f, pos, why := parseFile(name, c.src.texts[name])
+	switch {
+	case why != "":
+		c.lose(name, pos, why)
+	case f.PackageName() != packageName:
+		c.lose(name, c.packagePos(f), wrongPackage(f))
+	case !ignored(f):
+		return f
+	}
+	return nil
 }
 
 // parseFile returns the syntax tree, or the first fault: what follows from it
@@ -222,8 +216,8 @@ func ignored(f *ast.File) bool {
 	return false
 }
 
-// build makes one value of all files. The errors are those after which there
-// is no value at all.
+// build makes one value of all files, without evaluating it. The errors are
+// those after which there is no value at all.
 func (c *compilation) build(ctx *cue.Context) (cue.Value, []errors.Error) {
 	l := &loader{src: c.src, loading: map[string]bool{}}
 	inst := build.NewContext(build.Loader(l.load)).NewInstance("", nil)
@@ -241,21 +235,18 @@ func (c *compilation) build(ctx *cue.Context) (cue.Value, []errors.Error) {
 	if len(c.files) == 0 {
 		return ctx.CompileString("{}"), nil
 	}
-	v := ctx.BuildInstance(inst)
-	if _, err := v.Fields(); err != nil {
-		return v, errors.Errors(err)
-	}
-	return v, nil
+	return ctx.BuildInstance(inst), nil
 }
 
-// leaveOut drops the files that the errors speak of, each with one finding. If
-// they speak of none, nothing can be told apart and all are dropped.
-func (c *compilation) leaveOut(errs []errors.Error) {
+// leaveOut drops those of the files that the errors of their evaluation speak
+// of, each with one finding. If they speak of none, nothing can be told apart
+// and all are dropped.
+func (c *compilation) leaveOut(files []string, errs []errors.Error) {
 	dropped := false
 	for _, e := range errs {
 		for _, p := range userPositions(e) {
 			name := p.Filename()
-			if !slices.Contains(c.src.names, name) {
+			if _, own := c.src.texts[name]; !own {
 				continue
 			}
 			dropped = true
@@ -272,8 +263,8 @@ func (c *compilation) leaveOut(errs []errors.Error) {
 	if len(errs) > 0 {
 		why += ": " + message(errs[0])
 	}
-	c.findings = append(c.findings, schemaFinding(diagnostic.Pos{File: c.src.names[0]}, why))
-	for _, name := range c.src.names {
+	c.findings = append(c.findings, schemaFinding(diagnostic.Pos{File: files[0]}, why))
+	for _, name := range files {
 		c.lost[name] = why
 	}
 }

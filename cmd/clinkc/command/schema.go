@@ -46,7 +46,7 @@ func (c Command) schema(ctx context.Context, s subcommand, args []string) error 
 	}
 	// What there is to name in a topology that does not compile is not worth a
 	// failure: the schema is wanted most where something is amiss.
-	if l, err := c.load(ctx, rest); err == nil {
+	if l, err := c.load(ctx, rest, loading{}); err == nil {
 		files[schema.Generated] = append(bytes.Clone(files[schema.Generated]), schema.Editor(guides(l.Topology))...)
 	}
 	for _, name := range slices.Sorted(maps.Keys(files)) {

@@ -359,7 +359,7 @@ func TestVendorExampleIsHeldBack(t *testing.T) {
 			t.Errorf("%s runs %s", site, body)
 		}
 	}
-	until(t, "the missing certificate to be told", func() bool { return strings.Contains(d.log.String(), "etc/certs/emqx-us-east.pem") })
+	until(t, "the missing certificate to be told", func() bool { return strings.Contains(d.log.String(), "/certs/emqx-us-east.pem") })
 	if strings.Contains(d.log.String()+d.out.String(), "clink-password-no-one-knows") {
 		t.Error("the literal password shows")
 	}

@@ -27,12 +27,16 @@ type loader struct {
 	dataDir string
 	sites   []string
 	log     *slog.Logger
+	timeout time.Duration // of a compilation; 0: the compiler's own
 
 	mu       sync.Mutex // guards the fields below
 	last     reconciler.LastGood
 	wasWhole bool // a load since the start held back no site
 	nSites   int  // in the source
 	nLinks   int
+	result   *compiler.Result // of the last source that could be compiled: what did not change is taken from it
+	endless  string           // revision of a source whose evaluation was given up
+	gaveUp   error            // and why
 }
 
 // load is the reconciler's Load.
@@ -42,7 +46,7 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 		return reconciler.Desired{}, err
 	}
 	now := time.Now()
-	res, err := compiler.Compile(ctx, snap, compileOptions(l.dir.Path(), now, l.sites))
+	res, err := l.compile(ctx, snap, now)
 	if err != nil {
 		return reconciler.Desired{}, fmt.Errorf("compile the topology: %w", err)
 	}
@@ -75,6 +79,29 @@ func compileOptions(base string, now time.Time, here []string) compiler.Options 
 		},
 		Here: here,
 	}
+}
+
+// compile compiles the source. One whose evaluation was given up is not
+// evaluated again until it changes: what was given up is still going on.
+func (l *loader) compile(ctx context.Context, snap *source.Snapshot, now time.Time) (*compiler.Result, error) {
+	l.mu.Lock()
+	previous, endless, gaveUp := l.result, l.endless, l.gaveUp
+	l.mu.Unlock()
+	if gaveUp != nil && endless == snap.Revision {
+		return nil, fmt.Errorf("%w (not tried again until the source changes)", gaveUp)
+	}
+	opts := compileOptions(l.dir.Path(), now, l.sites)
+	opts.Timeout, opts.Previous = l.timeout, previous
+	res, err := compiler.Compile(ctx, snap, opts)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if err == nil {
+		l.result = res
+	} else if errors.Is(err, context.DeadlineExceeded) && ctx.Err() == nil {
+		l.endless, l.gaveUp = snap.Revision, err
+		l.log.Error("the evaluation of the source was given up; it may go on to take processor time and memory until clinkd is restarted", "err", err)
+	}
+	return res, err
 }
 
 // restore reads the last good state of an earlier run: the newest that any
