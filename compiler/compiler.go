@@ -115,15 +115,21 @@ func (c *compilation) compile(opts Options) (*Result, error) {
 	}
 	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, opts: opts, edit: &editor{c.index}}
 	stop := c.watch.start("rules")
-	if err := k.run(); err != nil {
+	own, err := c.readTeam()
+	if err != nil {
 		return nil, err
 	}
+	if err := errors.Join(k.run(), own.run(t, k.anywhere)); err != nil {
+		return nil, err
+	}
+	c.unknownRules(t, own.names)
 	Derive(t)
-	findings := append(c.findings, append(k.findings, c.duplicates()...)...)
+	findings := slices.Concat(c.findings, k.findings, own.findings, c.duplicates())
+	findings = c.waive(findings, opts.Now, own.names)
 	res := &Result{
 		Topology: t,
 		Findings: grade(findings, t.Severity).Sort(),
-		Sources:  c.src.texts,
+		Sources:  own.sources(),
 		lost:     c.lost,
 		partial:  c.partial(),
 		tainted:  c.index.overSites,

@@ -122,32 +122,14 @@ func readDefaults() (object, error) {
 	return o, nil
 }
 
-// policy reads what the team says of rules; a rule that is not in the
-// catalogue is a fault.
+// policy reads what the team says of rules.
 func (c *compilation) policy(t *topology.Topology) {
 	o, _ := read(c.root.LookupPath(cue.ParsePath("policy.severity"))).(object)
-	for _, rule := range slices.Sorted(maps.Keys(o)) {
-		if _, ok := diagnostic.FindRule(rule); !ok {
-			c.unknownRule(rule)
-			continue
-		}
+	for rule := range o {
 		if s, err := diagnostic.ParseSeverity(o.string(rule)); err == nil {
 			t.Severity[rule] = s
 		}
 	}
-}
-
-func (c *compilation) unknownRule(rule string) {
-	var names []string
-	for _, r := range diagnostic.Rules() {
-		names = append(names, r.Name)
-	}
-	path := []string{"policy", "severity", rule}
-	d := schemaFinding(c.placeOf(c.root.LookupPath(makePath(path)), nil, path, true), "no rule is called "+rule)
-	if meant := suggest(rule, names); meant != "" {
-		d.Message += "; did you mean " + meant + "?"
-	}
-	c.fault(d, path)
 }
 
 func makePath(path []string) cue.Path {

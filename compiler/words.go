@@ -318,3 +318,25 @@ func (k *checker) place(site string, field ...string) diagnostic.Pos {
 	}
 	return k.t.Sites[site].Pos
 }
+
+// anywhere is where a field of a site, or of its link or listener, stands; else
+// the link or listener; else the site.
+func (k *checker) anywhere(site string, field []string) diagnostic.Pos {
+	if len(field) >= 3 && field[0] == "cluster" {
+		if len(field) == 3 {
+			return k.link(site, field[2])
+		}
+		return k.link(site, field[2], field[3:]...)
+	}
+	if len(field) == 0 {
+		return k.t.Sites[site].Pos
+	}
+	if len(field) == 2 && field[0] == "listeners" {
+		for _, m := range k.t.Sites[site].Listeners {
+			if m.Name == field[1] {
+				return m.Pos
+			}
+		}
+	}
+	return k.place(site, field...)
+}

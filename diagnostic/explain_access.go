@@ -1,6 +1,6 @@
 package diagnostic
 
-// accessExplanations are of the rules on who may do what. When they are tested,
+// accessExplanations are of the rules on who may do what, and on waivers. When they are tested,
 // file://secrets/a-to-b can be resolved and nothing else.
 var accessExplanations = map[string]Explanation{
 	"clientid-overlap": {
@@ -51,5 +51,12 @@ var accessExplanations = map[string]Explanation{
 		EMQX:   "The ACL that EMQX comes with lets everybody do everything, up to and including 6.2.1.",
 		Bad:    "sites: a: cluster: links: b: {server: \"10.0.0.2:1883\", username: \"link-a\", topics: []}\nsites: b: {target: external: true, access: acl: [\n	{permit: \"allow\", user: \"link-a\", action: \"publish\", topics: [\"$LINK/cluster/route/a\", \"$LINK/cluster/msg/a\"]},\n	{permit: \"allow\", user: \"link-a\", action: \"subscribe\", topics: [\"$LINK/cluster/resp/a/+\"]},\n	{permit: \"allow\", action: \"all\"},\n]}",
 		Mended: "sites: a: cluster: links: b: {server: \"10.0.0.2:1883\", username: \"link-a\", topics: []}\nsites: b: {target: external: true, access: acl: [\n	{permit: \"allow\", user: \"link-a\", action: \"publish\", topics: [\"$LINK/cluster/route/a\", \"$LINK/cluster/msg/a\"]},\n	{permit: \"allow\", user: \"link-a\", action: \"subscribe\", topics: [\"$LINK/cluster/resp/a/+\"]},\n	{permit: \"deny\", action: \"all\", topics: [\"$LINK/#\"]},\n	{permit: \"allow\", action: \"all\"},\n]}",
+	},
+	"waiver-expired": {
+		What:   "A waiver, @clink(ignore=\"rule\",reason=\"...\",until=\"2027-01-01\"), is past its date, or there is nothing that it waives. It stands on a field and holds for all in it, or stands inside of a struct. The day of until is the last; without one it holds for ever. A waived rule does not hold anything back either.",
+		Why:    "A waiver that nobody needs any more would hide the next fault of its kind.",
+		EMQX:   "EMQX knows nothing of it.",
+		Bad:    `sites: a: access: users: u: password: "x" @clink(ignore="literal-secret",reason="a lab",until="2020-01-01")`,
+		Mended: `sites: a: access: users: u: password: "x" @clink(ignore="literal-secret",reason="a lab")`,
 	},
 }

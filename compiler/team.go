@@ -1,0 +1,353 @@
+package compiler
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"path"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue"
+	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/build"
+	"cuelang.org/go/cue/cuecontext"
+	cueerrors "cuelang.org/go/cue/errors"
+
+	"clink/diagnostic"
+	"clink/topology"
+)
+
+// rulesDir is the folder with a team's own rules, and their package.
+const rulesDir = "rules"
+
+// maxTeamFindings bounds what the rules of a team find: of one at fault
+// everywhere, nobody reads more.
+const maxTeamFindings = 10_000
+
+// A team is the rules of a topology's own: CUE of package rules, with lists of
+// findings by rule over the facts of all sites.
+type team struct {
+	c        *compilation
+	texts    map[string][]byte
+	files    []*ast.File
+	index    *index
+	names    map[string]bool // the rules that are written out
+	findings diagnostic.List
+}
+
+// readTeam parses the files in rules/, if there are any. What is wrong with one
+// is a finding, and none of the rules are then evaluated: what they share may
+// be in it.
+func (c *compilation) readTeam() (*team, error) {
+	t := &team{c: c, texts: map[string][]byte{}, names: map[string]bool{}}
+	entries, err := fs.ReadDir(c.src.fsys, rulesDir)
+	if errors.Is(err, fs.ErrNotExist) {
+		return t, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("read %s: %w", rulesDir, err)
+	}
+	for _, e := range entries {
+		if e.IsDir() || !isCUE(e.Name()) {
+			continue
+		}
+		name := path.Join(rulesDir, e.Name())
+		text, err := c.src.read(name)
+		if err != nil {
+			return nil, err
+		}
+		t.texts[name] = text
+		f, pos, why := parseFile(name, text)
+		if why == "" && f.PackageName() != rulesDir {
+			pos, why = c.packagePos(f), "the files in rules/ are package rules"
+		}
+		if why != "" {
+			t.fault(pos, why)
+			continue
+		}
+		if !ignored(f) {
+			t.files = append(t.files, f)
+		}
+	}
+	t.index = newIndex(t.files, t.texts)
+	for name := range t.index.find("findings").written() {
+		t.names[name] = true
+	}
+	return t, nil
+}
+
+// sources are all texts that findings may speak of.
+func (t *team) sources() map[string][]byte {
+	if len(t.texts) == 0 {
+		return t.c.src.texts
+	}
+	all := maps.Clone(t.c.src.texts)
+	maps.Copy(all, t.texts)
+	return all
+}
+
+func (t *team) fault(pos diagnostic.Pos, why string) {
+	t.findings = append(t.findings, schemaFinding(pos, why))
+}
+
+// run evaluates the rules over the facts.
+func (t *team) run(top *topology.Topology, at func(site string, field []string) diagnostic.Pos) error {
+	if len(t.files) == 0 || len(t.findings) > 0 {
+		return nil
+	}
+	v, err := t.evaluate(top)
+	if err != nil || len(t.findings) > 0 {
+		return err
+	}
+	it, ferr := v.LookupPath(cue.ParsePath("findings")).Fields()
+	if ferr != nil {
+		if v.LookupPath(cue.ParsePath("findings")).Exists() || v.Err() != nil {
+			t.cueFaults(cueerrors.Append(cueerrors.Promote(ferr, ""), cueerrors.Promote(v.Err(), "")), nil)
+		}
+		return nil
+	}
+	for it.Next() {
+		rule := it.Selector().Unquoted()
+		if _, builtin := diagnostic.FindRule(rule); builtin {
+			t.fault(t.index.labelPos("findings", rule), "clink has a rule "+rule+" already: give this one another name")
+			continue
+		}
+		t.names[rule] = true
+		if err := it.Value().Validate(cue.Concrete(true)); err != nil {
+			t.cueFaults(cueerrors.Promote(err, ""), []string{"findings", rule})
+			continue
+		}
+		for i, x := range asList(read(it.Value())) {
+			t.finding(top, rule, i, x, at)
+		}
+		if len(t.findings) > maxTeamFindings {
+			t.findings = t.findings[:maxTeamFindings]
+			t.fault(t.index.labelPos("findings", rule), fmt.Sprintf("the rules find more than %d faults; the rest is left out", maxTeamFindings))
+			return nil
+		}
+	}
+	return nil
+}
+
+func asList(x any) []any {
+	l, _ := x.([]any)
+	return l
+}
+
+// evaluate returns the package with the facts in it. The sites are clink's to
+// give: the files refer to them, and may say of what form they are.
+func (t *team) evaluate(top *topology.Topology) (cue.Value, error) {
+	l := &loader{src: t.c.src, loading: map[string]bool{}}
+	inst := build.NewContext(build.Loader(l.load)).NewInstance("", nil)
+	own, _, why := parseFile(ownPrefix+"rules.cue", []byte("package rules\n\nsites: _\nfindings?: [string]: [...]\n"))
+	if why != "" {
+		return cue.Value{}, errors.New(why)
+	}
+	var failed cueerrors.Error
+	for _, f := range append(slices.Clone(t.files), own) {
+		if err := inst.AddSyntax(f); err != nil {
+			failed = cueerrors.Append(failed, err)
+		}
+	}
+	if err := inst.Complete(); err != nil {
+		failed = cueerrors.Append(failed, cueerrors.Promote(err, ""))
+	}
+	if failed == nil && inst.ResolutionErr != nil {
+		failed = inst.ResolutionErr
+	}
+	if failed != nil {
+		t.cueFaults(failed, nil)
+		return cue.Value{}, nil
+	}
+	facts, err := teamFacts(top)
+	if err != nil {
+		return cue.Value{}, err
+	}
+	text, err := json.Marshal(facts) // which is CUE
+	if err != nil {
+		return cue.Value{}, fmt.Errorf("give the facts to the rules: %w", err)
+	}
+	ctx := cuecontext.New()
+	sites := ctx.CompileBytes(text, cue.Filename(ownPrefix+"facts.cue"))
+	return ctx.BuildInstance(inst).FillPath(cue.ParsePath("sites"), sites), nil
+}
+
+// cueFaults tells what CUE says of the rules, at the author's places.
+func (t *team) cueFaults(err cueerrors.Error, at []string) {
+	before := len(t.findings)
+	for _, e := range cueerrors.Errors(err) {
+		for _, p := range userPositions(e) {
+			if text, ok := t.texts[p.Filename()]; ok {
+				why := message(e)
+				if len(at) > 1 {
+					why = "rule " + at[1] + ": " + why
+				}
+				t.fault(tokenPos(p, text), why)
+				break
+			}
+		}
+	}
+	if len(t.findings) > before {
+		t.findings = t.findings[:before+1] // the others mostly follow from it
+		return
+	}
+	pos := diagnostic.Pos{File: t.files[0].Filename}
+	if at != nil {
+		pos = t.index.labelPos(at...)
+	}
+	t.fault(pos, "the rules cannot be evaluated: "+message(cueerrors.Errors(err)[0]))
+}
+
+// finding turns what a rule returned into a finding in the sites' source.
+func (t *team) finding(top *topology.Topology, rule string, i int, x any, at func(string, []string) diagnostic.Pos) {
+	o, _ := x.(object)
+	site, peer, text := o.string("site"), o.string("peer"), strings.Join(strings.Fields(o.string("message")), " ")
+	wrong := func(why string) {
+		t.fault(t.index.labelPos("findings", rule), fmt.Sprintf("finding %d of %s %s; a finding is {site: ..., message: ...} and perhaps peer, listener, field, other, severity, help", i+1, rule, why))
+	}
+	severity := diagnostic.Error
+	if s, given := o["severity"]; given {
+		name, _ := s.(string)
+		var err error
+		if severity, err = diagnostic.ParseSeverity(name); err != nil {
+			wrong("has no severity of error, warning, info and off")
+			return
+		}
+	}
+	s := top.Sites[site]
+	switch {
+	case o == nil:
+		wrong("is no struct")
+		return
+	case s == nil:
+		wrong("is on site " + quoted(site) + ", which is not there")
+		return
+	case text == "":
+		wrong("has no message")
+		return
+	}
+	d := diagnostic.Diagnostic{Rule: rule, Severity: severity, Message: bound(text), Help: bound(o.string("help")), Sites: []string{site}, Label: "here"}
+	var field []string
+	switch listener := o.string("listener"); {
+	case peer != "":
+		field = []string{"cluster", "links", peer}
+		if top.Sites[peer] != nil && peer != site {
+			d.Sites = append(d.Sites, peer)
+		}
+		if p := top.Sites[peer]; p != nil {
+			if back, ok := p.Link(site); ok {
+				d.Related = related("the link back", back.Pos)
+			}
+		}
+	case listener != "":
+		field = []string{"listeners", listener}
+	}
+	if f := o.string("field"); f != "" {
+		field = append(field, strings.Split(f, ".")...)
+	}
+	d.Pos = at(site, field)
+	if other := top.Sites[o.string("other")]; other != nil && !slices.Contains(d.Sites, other.Name) {
+		d.Sites = append(d.Sites, other.Name)
+		d.Related = append(d.Related, related(other.Name+" is here", other.Pos)...)
+	}
+	t.findings = append(t.findings, d)
+}
+
+// bound is a text of bearable length.
+func bound(s string) string {
+	if len(s) > 1000 {
+		return strings.ToValidUTF8(s[:1000], "") + "…"
+	}
+	return s
+}
+
+// teamFacts are the sites as a team's rules see them: every field is there,
+// with EMQX's names, server is host:port, and a credential written in the
+// source is six asterisks.
+func teamFacts(top *topology.Topology) (map[string]any, error) {
+	all := make(map[string]any, len(top.Sites))
+	for name, s := range top.Sites {
+		links, listeners := map[string]any{}, map[string]any{}
+		for _, l := range s.Links {
+			m, err := flat(l, map[string]any{
+				"username": "", "password": "", "password_hash": "", "export": []any{}, "inbound": map[string]any{},
+				"queue": map[string]any{}, "retained": false, "tcp_opts": map[string]any{},
+			})
+			if err != nil {
+				return nil, err
+			}
+			m["peer"] = l.Name
+			if l.Address != "" {
+				m["server"] = l.Address
+			}
+			links[l.Name] = m
+		}
+		for _, l := range s.Listeners {
+			m, err := flat(l, map[string]any{"advertise": []any{}, "mountpoint": "", "max_connections": 0})
+			if err != nil {
+				return nil, err
+			}
+			listeners[l.Name] = m
+		}
+		labels := map[string]any{}
+		for k, v := range s.Labels {
+			labels[k] = v
+		}
+		all[name] = map[string]any{
+			"name": s.Name, "labels": labels, "host": s.Host, "links": links, "listeners": listeners,
+			"target": map[string]any{"kind": s.Target.Kind, "version": s.Target.Version, "nodes": s.Target.Nodes},
+			"access": map[string]any{"anonymous": s.Access.Anonymous},
+			"intent": map[string]any{"publishes": texts(s.Intent.Publishes), "subscribes": texts(s.Intent.Subscribes)},
+		}
+	}
+	return all, nil
+}
+
+func texts[T ~string](l []T) []any {
+	out := []any{}
+	for _, x := range l {
+		out = append(out, string(x))
+	}
+	return out
+}
+
+// flat is a value in its JSON form, with what that leaves out.
+func flat(v any, absent map[string]any) (map[string]any, error) {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return nil, fmt.Errorf("give the facts to the rules: %w", err)
+	}
+	m := map[string]any{}
+	dec := json.NewDecoder(strings.NewReader(string(text)))
+	dec.UseNumber()
+	if err := dec.Decode(&m); err != nil {
+		return nil, fmt.Errorf("give the facts to the rules: %w", err)
+	}
+	under(m, absent)
+	if ssl, ok := m["ssl"].(map[string]any); ok {
+		under(ssl, map[string]any{"cacertfile": "", "certfile": "", "keyfile": "", "password": "", "server_name_indication": "", "fail_if_no_peer_cert": false})
+	}
+	return m, nil
+}
+
+func under(m, defaults map[string]any) {
+	for k, v := range defaults {
+		if _, ok := m[k]; !ok {
+			m[k] = v
+		}
+	}
+}
+
+// unknownRules tells severities of rules that nobody has.
+func (c *compilation) unknownRules(t *topology.Topology, own map[string]bool) {
+	for _, rule := range slices.Sorted(maps.Keys(t.Severity)) {
+		if _, ok := diagnostic.FindRule(rule); ok || own[rule] {
+			continue
+		}
+		path := []string{"policy", "severity", rule}
+		c.fault(schemaFinding(c.index.labelPos(path...), "no rule is called "+rule+meant(rule, own)), path)
+	}
+}
