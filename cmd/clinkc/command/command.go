@@ -61,8 +61,10 @@ type subcommand struct {
 // subcommands are the commands in the order in which help lists them.
 func subcommands() []subcommand {
 	return []subcommand{
+		{"init", "[DIR]", "write a topology to begin with, which vets clean and runs", Command.initialize},
 		{"vet", "[DIR | -]", "check all sites together and report what is wrong", Command.vet},
 		{"build", "[DIR | -]", "write what each site gets", Command.build},
+		{"fmt", "[DIR | -]", "lay out the CUE files in CUE's one way", Command.format},
 		{"schema", "[DIR]", "write the CUE schema into DIR, for cue vet and editors", Command.schema},
 		{"explain", "RULE", "say what a rule means, why it hurts, and how to mend it", Command.explain},
 		{"rules", "", "list the rules that vet checks", Command.rules},

@@ -70,29 +70,46 @@ func (c Command) base(args []string) (string, bool) {
 }
 
 func (c Command) read(ctx context.Context, args []string) (fs.FS, string, error) {
+	if len(args) > 0 && args[0] == "-" {
+		return c.readStdin()
+	}
+	snapshot, err := c.snapshot(ctx, args)
+	if err != nil {
+		return nil, "", err
+	}
+	return snapshot, snapshot.Revision, nil
+}
+
+// snapshot reads the files of the directory that a command line names.
+func (c Command) snapshot(ctx context.Context, args []string) (*source.Snapshot, error) {
+	dir, shown, err := c.open(args)
+	if err != nil {
+		return nil, err
+	}
+	return look(ctx, dir, shown)
+}
+
+// open returns the directory that a command line names, and its name as the
+// user knows it.
+func (c Command) open(args []string) (*source.Dir, string, error) {
 	name := "."
 	if len(args) > 0 {
 		name = args[0]
-	}
-	if name == "-" {
-		return c.readStdin()
 	}
 	path := c.path(name)
 	if err := checkDir(name, path); err != nil {
 		return nil, "", err
 	}
 	dir, err := source.Open(path, source.Options{})
-	if err != nil {
-		return nil, "", err
-	}
+	return dir, path, err
+}
+
+func look(ctx context.Context, dir *source.Dir, shown string) (*source.Snapshot, error) {
 	snapshot, err := dir.Snapshot(ctx)
 	if errors.Is(err, source.ErrNoCUE) {
-		return nil, "", fmt.Errorf("%s holds no CUE files: name the topology directory, the one with the files that say \"package topology\"", path)
+		return nil, fmt.Errorf("%s holds no CUE files: name the topology directory, the one with the files that say \"package topology\"; clinkc init writes one", shown)
 	}
-	if err != nil {
-		return nil, "", err
-	}
-	return snapshot, snapshot.Revision, nil
+	return snapshot, err
 }
 
 // checkDir says what is wrong with a name that is no directory, in words that

@@ -1,0 +1,33 @@
+package compiler
+
+import (
+	"fmt"
+
+	"cuelang.org/go/cue/format"
+)
+
+// Format returns CUE text laid out in CUE's one way, the same bytes if it is so
+// already. Text of any package will do; nothing is evaluated. An error has the
+// form "name:line:column: why"; it is one of text that does not parse, or is
+// larger or deeper than [Compile] takes.
+func Format(name string, text []byte) (formatted []byte, err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			formatted, err = nil, fmt.Errorf("%s: formatting it panicked: %.200v", name, r)
+		}
+	}()
+	if len(text) > maxFile {
+		return nil, fmt.Errorf("%s: larger than %d bytes", name, maxFile)
+	}
+	f, pos, why := parseFile(name, text)
+	switch {
+	case why != "" && pos.Line > 0:
+		return nil, fmt.Errorf("%s:%d:%d: %s", name, pos.Line, pos.Column, why)
+	case why != "":
+		return nil, fmt.Errorf("%s: %s", name, why)
+	}
+	if formatted, err = format.Node(f); err != nil {
+		return nil, fmt.Errorf("%s: format it: %w", name, err)
+	}
+	return formatted, nil
+}
