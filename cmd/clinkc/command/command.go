@@ -10,6 +10,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os/signal"
@@ -33,7 +34,8 @@ type Command struct {
 	Stdout, Stderr io.Writer
 	Getenv         func(string) string // nil: nothing is set
 
-	dir string // -C: relative names are relative to it
+	dir     string              // -C: relative names are relative to it
+	inspect func(*flag.FlagSet) // not nil: a command hands its flags over and does nothing else
 }
 
 // Main runs the command until it is done, or SIGTERM or SIGINT comes, and
@@ -69,6 +71,7 @@ func subcommands() []subcommand {
 		{"explain", "RULE", "say what a rule means, why it hurts, and how to mend it", Command.explain},
 		{"rules", "", "list the rules that vet checks", Command.rules},
 		{"version", "", "print the version", Command.version},
+		{"completion", "SHELL", "print the script that completes clinkc in bash, zsh, fish or powershell", Command.completion},
 		{"help", "[COMMAND]", "explain clinkc or one of its commands", Command.help},
 	}
 }
@@ -96,6 +99,9 @@ func (c Command) run(ctx context.Context, args []string) error {
 	default:
 		args = args[1:]
 	}
+	if command == completer.name {
+		return c.complete(ctx, completer, args)
+	}
 	s, err := lookup(command)
 	if err != nil {
 		return usageError{err, usage()}
@@ -103,16 +109,27 @@ func (c Command) run(ctx context.Context, args []string) error {
 	return s.run(c, ctx, s, args)
 }
 
+// completer is the command that the scripts of completion run. It is not
+// listed: nobody types it.
+var completer = subcommand{name: "complete", args: "WORD...", short: "print what the last word may become"}
+
 // lookup returns the command with the given name.
 func lookup(name string) (subcommand, error) {
-	var names []string
 	for _, s := range subcommands() {
 		if s.name == name {
 			return s, nil
 		}
-		names = append(names, s.name)
 	}
-	return subcommand{}, fmt.Errorf("there is no command %q%s", name, didYouMean(name, names))
+	return subcommand{}, fmt.Errorf("there is no command %q%s", name, didYouMean(name, commandNames()))
+}
+
+// commandNames are the names of the commands, as help lists them.
+func commandNames() []string {
+	var l []string
+	for _, s := range subcommands() {
+		l = append(l, s.name)
+	}
+	return l
 }
 
 // A usageError is wrong usage, and what the right one is.

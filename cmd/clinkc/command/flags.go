@@ -32,6 +32,10 @@ func newFlags() *flag.FlagSet {
 // other arguments, of which there may be up to most. After "--" nothing is a
 // flag. Where help is asked for it prints the help and returns errHelped.
 func (c Command) parse(s subcommand, flags *flag.FlagSet, args []string, most int) ([]string, error) {
+	if c.inspect != nil {
+		c.inspect(flags)
+		return nil, errHelped
+	}
 	var rest []string
 	for {
 		err := flags.Parse(args)

@@ -266,4 +266,3 @@ func word(name string) string {
 
 // cueWords mean something to CUE where a plain label stands.
 var cueWords = []string{"let", "for", "if", "in", "import", "package", "true", "false", "null", "func", "try", "else", "otherwise", "fallback"}
-
