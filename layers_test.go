@@ -89,6 +89,7 @@ var places = map[string]place{
 var libraries = map[string][]string{
 	"cuelang.org/go":                      {"compiler", "source"},
 	"github.com/fsnotify/fsnotify":        {"source"},
+	"golang.org/x/sys":                    {"source"},
 	"github.com/eclipse/paho.golang":      {"linkengine/client"},
 	"github.com/mochi-mqtt/server/v2":     {"broker"},
 	"github.com/gorilla/websocket":        {"broker"},

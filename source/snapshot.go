@@ -34,6 +34,8 @@ type file struct {
 // Snapshot reads the directory. If a file changes meanwhile it reads again, a
 // few times; then it gives up with [ErrUnstable].
 func (d *Dir) Snapshot(ctx context.Context) (*Snapshot, error) {
+	d.writing.RLock()
+	defer d.writing.RUnlock()
 	t, err := d.read(ctx)
 	if err != nil {
 		return nil, err
@@ -41,6 +43,18 @@ func (d *Dir) Snapshot(ctx context.Context) (*Snapshot, error) {
 	s := newSnapshot(t.files)
 	s.Commit = commit(d.path)
 	return s, nil
+}
+
+// With returns the snapshot as it would be with other texts in some of its
+// files.
+func (s *Snapshot) With(texts map[string][]byte) *Snapshot {
+	files := maps.Clone(s.files)
+	for name, text := range texts {
+		files[name] = file{text, files[name].mod}
+	}
+	next := newSnapshot(files)
+	next.Commit = s.Commit
+	return next
 }
 
 func newSnapshot(files map[string]file) *Snapshot {

@@ -52,9 +52,14 @@ type Dir struct {
 	log    *slog.Logger
 	rescan time.Duration
 
-	mu    sync.Mutex
-	extra map[string]string // absolute path -> state when last looked at
-	poke  chan struct{}     // capacity 1: extra has changed
+	writing sync.RWMutex      // one replacement at a time, and no snapshot meanwhile
+	step    func(what string) // called after each step of one; tests stop there
+
+	mu      sync.Mutex
+	extra   map[string]string // absolute path -> state when last looked at
+	poke    chan struct{}     // capacity 1: extra has changed
+	written string            // revision after the last replacement
+	used    map[string]bool   // directories that files were replaced in
 }
 
 // Open returns the directory at path. It need not exist yet: whether it can be
@@ -67,7 +72,8 @@ func Open(path string, opts Options) (*Dir, error) {
 	if err != nil {
 		return nil, fmt.Errorf("open topology directory %s: %w", path, err)
 	}
-	d := &Dir{path: abs, log: opts.Log, rescan: opts.Rescan, extra: map[string]string{}, poke: make(chan struct{}, 1)}
+	d := &Dir{path: abs, log: opts.Log, rescan: opts.Rescan, extra: map[string]string{}, poke: make(chan struct{}, 1),
+		used: map[string]bool{}, step: func(string) {}}
 	if d.log == nil {
 		d.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}
