@@ -52,30 +52,13 @@ func (k *checker) fixed(d *diagnostic.Diagnostic, message, does string, edits ..
 // server, no topics, and TLS with the same authorities. It has no credential:
 // where the half would be let in nowhere, or by anybody, there is none.
 func (k *checker) addHalf(f found) (diagnostic.Edit, bool) {
-	l, _ := k.t.Sites[f.site].Link(f.peer)
-	half := topology.Link{Name: f.site, Enable: true, ClientID: f.peer, SSL: topology.TLS{Enable: l.SSL.Enable}}
-	var server string
-	for _, m := range k.t.Sites[f.site].Listeners {
-		if server != "" || !m.Enable || !fits(m, l) {
-			continue
-		}
-		for _, a := range endpoints(m) {
-			if isLoopback(a.host) == isLoopback(addressOf(l).host) || a.host == addressOf(l).host {
-				server = a.String()
-				break
-			}
-		}
-	}
-	half.Server = server
-	if server == "" || l.SSL.Enable && l.SSL.CACertFile == "" {
+	half, ok := OtherHalf(k.t, f.site, f.peer)
+	if !ok || !half.Unproven || !half.Loopback {
 		return diagnostic.Edit{}, false
 	}
-	if a := comes(f.peer, half, k.t.Sites[f.site]); a.proof != proofNone || !a.loopback {
-		return diagnostic.Edit{}, false
-	}
-	value := "{\nserver: " + quote(server) + "\ntopics: []\n"
-	if l.SSL.Enable {
-		value += "ssl: {enable: true, cacertfile: " + quote(l.SSL.CACertFile) + "}\n"
+	value := "{\nserver: " + quote(half.Server) + "\ntopics: []\n"
+	if half.TLS {
+		value += "ssl: {enable: true, cacertfile: " + quote(half.CACertFile) + "}\n"
 	}
 	name := quote(f.site)
 	path := []string{"sites", f.peer, "cluster", "links"}
