@@ -341,13 +341,18 @@ func under(m, defaults map[string]any) {
 	}
 }
 
-// unknownRules tells severities of rules that nobody has.
+// unknownRules tells severities of rules that nobody has, and one that would
+// have no effect.
 func (c *compilation) unknownRules(t *topology.Topology, own map[string]bool) {
 	for _, rule := range slices.Sorted(maps.Keys(t.Severity)) {
-		if _, ok := diagnostic.FindRule(rule); ok || own[rule] {
+		why := "no rule is called " + rule + meant(rule, own)
+		switch _, builtin := diagnostic.FindRule(rule); {
+		case rule == ruleSchema && t.Severity[rule] != diagnostic.Error:
+			why = "schema is always an error: what it finds has no meaning"
+		case builtin || own[rule]:
 			continue
 		}
 		path := []string{"policy", "severity", rule}
-		c.fault(schemaFinding(c.index.labelPos(path...), "no rule is called "+rule+meant(rule, own)), path)
+		c.fault(schemaFinding(c.index.labelPos(path...), why), path)
 	}
 }
