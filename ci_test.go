@@ -404,3 +404,27 @@ func TestDocsShowWhatThereIs(t *testing.T) {
 		}
 	}
 }
+
+// The rule that the page shows finds what it says, and nothing where it must not.
+func TestDocsShowARuleThatWorks(t *testing.T) {
+	shown := regexp.MustCompile("(?s)```cue\n(package rules\n.*?)```").FindStringSubmatch(contents(t, "docs/ci.md"))
+	if shown == nil {
+		t.Fatal("docs/ci.md shows no rule")
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("testdata/topologies/bad/team-tls")); err != nil {
+		t.Fatal(err)
+	}
+	for region, want := range map[string]int{"eu": 1, "us": 0} {
+		site := strings.Replace(contents(t, "testdata/topologies/bad/team-tls/a.cue"), `region: "eu"`, fmt.Sprintf("region: %q", region), 1)
+		for file, text := range map[string]string{"a.cue": site, "rules/tls.cue": shown[1]} {
+			if err := os.WriteFile(filepath.Join(dir, file), []byte(text), 0o666); err != nil {
+				t.Fatal(err)
+			}
+		}
+		text, code := vetAs(t, "json", dir)
+		if n := strings.Count(text, `"rule": "eu-uses-tls"`); n != want || code != want {
+			t.Errorf("region %s: %d findings, status %d\n%s", region, n, code, text)
+		}
+	}
+}

@@ -11,7 +11,6 @@ import (
 	"net"
 	"net/http"
 	"os"
-	"os/exec"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -79,38 +78,17 @@ func freePort(ts *testscript.TestScript) string {
 	return ""
 }
 
-// A running is one clinkd that a script started.
-type running struct {
-	cmd      *exec.Cmd
-	out, log string // files
-	done     chan error
-}
-
-type runKey struct{}
-
 // clinkdRun starts clinkd run with the flags and waits until it is ready:
 // clinkd-run FLAG... DIR. Its streams are the files clinkd.out and clinkd.log.
 func clinkdRun(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: clinkd-run FLAG... DIR")
 	}
-	bin := filepath.Join(strings.Split(ts.Getenv("PATH"), string(os.PathListSeparator))[0], "clinkd")
-	r := &running{out: ts.MkAbs("clinkd.out"), log: ts.MkAbs("clinkd.log"), done: make(chan error, 1)}
-	r.cmd = exec.Command(bin, append([]string{"run", "--http", "127.0.0.1:0", "--data-dir", ts.MkAbs("../data")}, args...)...)
-	r.cmd.Dir = ts.MkAbs(".")
-	r.cmd.Env = append(os.Environ(), "HOME="+ts.Getenv("HOME"))
-	var err error
-	r.cmd.Stdout, err = os.Create(r.out)
-	ts.Check(err)
-	r.cmd.Stderr, err = os.Create(r.log)
-	ts.Check(err)
-	ts.Check(r.cmd.Start())
-	go func() { r.done <- r.cmd.Wait() }()
-	ts.Defer(func() { r.cmd.Process.Kill() })
+	r := start(ts, "clinkd", append([]string{"run", "--http", "127.0.0.1:0", "--data-dir", ts.MkAbs("../data")}, args...)...)
 	ts.Setenv("CLINKD_PID", fmt.Sprint(r.cmd.Process.Pid))
-	runs(ts)["clinkd"] = r
 	var out []byte
 	wait(ts, "clinkd to be ready", func() bool {
+		var err error
 		out, err = os.ReadFile(r.out)
 		return err == nil && bytes.Contains(out, []byte("\nready: "))
 	})
@@ -124,36 +102,12 @@ func clinkdRun(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv("KEY", strings.TrimSpace(string(key)))
 }
 
-// runs are the daemons of a script.
-func runs(ts *testscript.TestScript) map[string]*running {
-	return ts.Value(runKey{}).(map[string]*running)
-}
-
-// clinkdStop sends SIGTERM and waits for the end: clinkd-stop.
+// clinkdStop asks clinkd to stop and waits for its good end: clinkd-stop.
 func clinkdStop(ts *testscript.TestScript, neg bool, args []string) {
-	r := runs(ts)["clinkd"]
-	ts.Check(r.cmd.Process.Signal(os.Interrupt))
-	select {
-	case err := <-r.done:
-		ts.Check(err)
-	case <-time.After(patience):
-		ts.Fatalf("clinkd does not stop")
+	if neg || len(args) != 0 {
+		ts.Fatalf("usage: clinkd-stop")
 	}
-}
-
-func wait(ts *testscript.TestScript, what string, ok func() bool) {
-	end := time.NewTimer(patience)
-	defer end.Stop()
-	tick := time.NewTicker(20 * time.Millisecond)
-	defer tick.Stop()
-	for !ok() {
-		select {
-		case <-tick.C:
-		case <-end.C:
-			log, _ := os.ReadFile(ts.MkAbs("clinkd.log"))
-			ts.Fatalf("waited in vain for %s; clinkd's log:\n%s", what, log)
-		}
-	}
+	runs(ts)["clinkd"].stop(ts, 0)
 }
 
 func get(ts *testscript.TestScript, path string) (int, string) {
@@ -205,11 +159,7 @@ func awaitLog(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) != 1 {
 		ts.Fatalf("usage: await-log REGEXP")
 	}
-	re := regexp.MustCompile(args[0])
-	wait(ts, "the log to say "+args[0], func() bool {
-		b, err := os.ReadFile(ts.MkAbs("clinkd.log"))
-		return err == nil && re.Match(b)
-	})
+	await(ts, false, []string{"clinkd.log", args[0]})
 }
 
 // crosses waits until a message published at one port reaches a subscriber at

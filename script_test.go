@@ -61,6 +61,7 @@ func cueVet() {
 // anew; what changed is then to be read.
 func TestScripts(t *testing.T) {
 	cmds := daemonCmds()
+	maps.Copy(cmds, runCmds())
 	maps.Copy(cmds, map[string]func(*testscript.TestScript, bool, []string){
 		"example": example,
 		"replace": replace,

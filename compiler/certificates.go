@@ -116,20 +116,20 @@ func (k *checker) block(shelf *shelf, b block) {
 	}
 	good := true
 	var absent []string // told together: mostly it is one folder that is not there
-	first := ""
+	first, lost := "", ""
 	for _, f := range [...]struct{ field, name string }{{"cacertfile", b.tls.CACertFile}, {"certfile", b.tls.CertFile}, {"keyfile", b.tls.KeyFile}} {
 		why, missing := k.wrongFile(shelf, b, f.field, f.name)
 		good = good && why == ""
 		switch {
 		case missing:
 			absent = append(absent, quoted(f.name))
-			first = cmp.Or(first, f.field)
+			first, lost = cmp.Or(first, f.field), cmp.Or(lost, f.name)
 		case why != "":
-			add(f.field, "this file", f.field+" of "+b.whose()+": "+why, "file names are relative to the topology directory")
+			add(f.field, "this file", f.field+" of "+b.whose()+": "+why, b.fileHelp(f.name))
 		}
 	}
 	if len(absent) > 0 {
-		add(first, "this file", fmt.Sprintf("%s names files that are not there: %s", b.whose(), strings.Join(absent, ", ")), "file names are relative to the topology directory")
+		add(first, "this file", fmt.Sprintf("%s names files that are not there: %s", b.whose(), strings.Join(absent, ", ")), b.fileHelp(lost))
 	}
 	if good && b.tls.CertFile != "" && b.tls.KeyFile != "" && k.readable(b.site, b.tls.CertFile) && k.readable(b.site, b.tls.KeyFile) {
 		err := pki.Fits(shelf.get(b.tls.CertFile).text, shelf.get(b.tls.KeyFile).text)
@@ -137,6 +137,14 @@ func (k *checker) block(shelf *shelf, b block) {
 			add("keyfile", "this key", "keyfile of "+b.whose()+" does not fit its certificate: "+bounded1(err), "write the key that the certificate was made for")
 		}
 	}
+}
+
+// fileHelp says where the file of a name is looked for.
+func (b block) fileHelp(name string) string {
+	if path.IsAbs(name) {
+		return "an absolute name is one of the host that runs " + b.site
+	}
+	return "file names are relative to the topology directory"
 }
 
 // wrongFile says what is wrong with a file that a block names, "" for nothing

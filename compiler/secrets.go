@@ -56,8 +56,8 @@ func (k *checker) trySecret(tried map[string]bool, ref secret.Ref, path []string
 	d := diagnostic.Diagnostic{
 		Rule: "secret-unreadable", Severity: diagnostic.Error, Sites: []string{path[1]}, Label: "this reference",
 		Message: "cannot be had here: " + bounded1(err), Pos: k.place(path[1], path[2:]...),
-		Help: "put the credential there; names are relative to the topology directory",
 	}
+	d.Help = secretHelp(ref, at, path[1])
 	what := strings.Join(path[2:], ".") + " of " + path[1]
 	if isLink(path) {
 		what = fmt.Sprintf("the %s of %s's link to %s", strings.Join(path[5:], "."), path[1], path[4])
@@ -66,8 +66,20 @@ func (k *checker) trySecret(tried map[string]bool, ref secret.Ref, path []string
 	if isLink(path) && k.t.Sites[path[4]] != nil && path[4] != path[1] {
 		d.Sites = append(d.Sites, path[4])
 	}
-	if at != "" && at != path[1] {
-		d.Help = at + " knows the peer by it: put it there, or give password_hash instead"
-	}
 	k.add(d)
+}
+
+// secretHelp says what to do about a site's credential that site at lacks, its
+// own if at is "".
+func secretHelp(ref secret.Ref, at, site string) string {
+	env := strings.HasPrefix(ref.String(), "env://")
+	switch {
+	case at != "" && at != site && env:
+		return at + " knows the peer by it: set the variable here too, or give password_hash instead"
+	case at != "" && at != site:
+		return at + " knows the peer by it: put the file here too, or give password_hash instead"
+	case env:
+		return "set the variable in the environment of what runs " + site
+	}
+	return "put the credential into that file; names are relative to the topology directory"
 }

@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"bytes"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -162,7 +163,7 @@ func (t *team) evaluate(top *topology.Topology) (cue.Value, error) {
 		t.cueFaults(failed, nil)
 		return cue.Value{}, nil
 	}
-	facts, err := teamFacts(top)
+	facts, err := teamFacts(top, t.spoken(top))
 	if err != nil {
 		return cue.Value{}, err
 	}
@@ -264,10 +265,29 @@ func bound(s string) string {
 	return s
 }
 
+// spoken are the labels of any site whose names stand in the rules. One that no
+// site has is not among them: it is probably misspelt, and told.
+func (t *team) spoken(top *topology.Topology) map[string]bool {
+	names := map[string]bool{}
+	for _, s := range top.Sites {
+		for name := range s.Labels {
+			names[name] = false
+		}
+	}
+	for name := range names {
+		for _, text := range t.texts {
+			names[name] = names[name] || bytes.Contains(text, []byte(name))
+		}
+	}
+	maps.DeleteFunc(names, func(_ string, spoken bool) bool { return !spoken })
+	return names
+}
+
 // teamFacts are the sites as a team's rules see them: every field is there,
 // with EMQX's names, server is host:port, and a credential written in the
-// source is six asterisks.
-func teamFacts(top *topology.Topology) (map[string]any, error) {
+// source is six asterisks. Of labels, those that are spoken of are there, empty
+// where a site has none, so that a rule can ask for the region of every site.
+func teamFacts(top *topology.Topology, spoken map[string]bool) (map[string]any, error) {
 	all := make(map[string]any, len(top.Sites))
 	for name, s := range top.Sites {
 		links, listeners := map[string]any{}, map[string]any{}
@@ -293,6 +313,9 @@ func teamFacts(top *topology.Topology) (map[string]any, error) {
 			listeners[l.Name] = m
 		}
 		labels := map[string]any{}
+		for k := range spoken {
+			labels[k] = ""
+		}
 		for k, v := range s.Labels {
 			labels[k] = v
 		}
@@ -341,13 +364,18 @@ func under(m, defaults map[string]any) {
 	}
 }
 
-// unknownRules tells severities of rules that nobody has.
+// unknownRules tells severities of rules that nobody has, and one that would
+// have no effect.
 func (c *compilation) unknownRules(t *topology.Topology, own map[string]bool) {
 	for _, rule := range slices.Sorted(maps.Keys(t.Severity)) {
-		if _, ok := diagnostic.FindRule(rule); ok || own[rule] {
+		why := "no rule is called " + rule + meant(rule, own)
+		switch _, builtin := diagnostic.FindRule(rule); {
+		case rule == ruleSchema && t.Severity[rule] != diagnostic.Error:
+			why = "schema is always an error: what it finds has no meaning"
+		case builtin || own[rule]:
 			continue
 		}
 		path := []string{"policy", "severity", rule}
-		c.fault(schemaFinding(c.index.labelPos(path...), "no rule is called "+rule+meant(rule, own)), path)
+		c.fault(schemaFinding(c.index.labelPos(path...), why), path)
 	}
 }

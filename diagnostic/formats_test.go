@@ -205,6 +205,30 @@ func TestSARIF(t *testing.T) {
 	}
 }
 
+// JUnit names files as SARIF does: as seen from the root of the checkout, where
+// who shows the report looks for them.
+func TestJUnitNamesFilesFromTheRoot(t *testing.T) {
+	r := diagnostic.Report{Prefix: "deploy", Findings: diagnostic.List{
+		{Rule: "one-sided", Severity: diagnostic.Error, Message: "m", Pos: diagnostic.Pos{File: "a.cue", Line: 1, Column: 2}},
+		{Rule: "schema", Severity: diagnostic.Error, Message: "no position"},
+	}}
+	var b bytes.Buffer
+	if err := r.WriteJUnit(&b); err != nil {
+		t.Fatal(err)
+	}
+	var got struct {
+		Cases []struct {
+			File string `xml:"file,attr"`
+		} `xml:"testsuite>testcase"`
+	}
+	if err := xml.Unmarshal(b.Bytes(), &got); err != nil {
+		t.Fatal(err)
+	}
+	if len(got.Cases) != 2 || got.Cases[0].File != "deploy/a.cue" || got.Cases[1].File != "" {
+		t.Errorf("files %+v", got.Cases)
+	}
+}
+
 // No format repeats a credential that stands in the source beside a finding.
 func TestFormatsKeepSecrets(t *testing.T) {
 	src := `password: "hunter2"`

@@ -41,7 +41,8 @@ type (
 
 // WriteJUnit writes the report as JUnit XML: a suite for the topology, a case
 // for each finding, and one that passes for each site without any. A finding
-// below [Report.FailOn] is a case that passes and says what was found.
+// below [Report.FailOn] is a case that passes and says what was found. The files
+// of cases are named as seen from the root of the checkout (see [Report.Prefix]).
 func (r Report) WriteJUnit(w io.Writer) error {
 	suite := junitSuite{Name: "clinkc vet"}
 	troubled := map[string]bool{}
@@ -72,7 +73,10 @@ func (r Report) WriteJUnit(w io.Writer) error {
 }
 
 func (r Report) junitCase(d Diagnostic) junitCase {
-	c := junitCase{Class: "topology", Name: d.Rule + " at " + d.Pos.String(), File: d.Pos.File, Line: d.Pos.Line}
+	c := junitCase{Class: "topology", Name: d.Rule + " at " + d.Pos.String(), Line: d.Pos.Line}
+	if d.Pos.File != "" {
+		c.File = r.place(d.Pos.File)
+	}
 	if len(d.Sites) > 0 {
 		c.Class = d.Sites[0]
 	}

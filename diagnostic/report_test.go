@@ -149,6 +149,9 @@ func TestSnippetsHideCredentials(t *testing.T) {
 		{`a: password: "hunter", b: secret: "hunter"`, `a: password: "******", b: secret: "******"`},
 		{`users: "x": {password: "file://secrets/x"}`, `users: "x": {password: "file://secrets/x"}`},
 		{`password: "env://PASSWORD"`, `password: "env://PASSWORD"`},
+		{`policy: severity: "literal-secret": "fatal"`, `policy: severity: "literal-secret": "fatal"`},
+		{`"redacted-secret": "off", secret: "hunter"`, `"redacted-secret": "off", secret: "******"`},
+		{`"a-secret": "hunter"`, `"a-secret": "******"`},
 		{`passwords: "are plural"`, `passwords: "are plural"`},
 		{`password: _other`, `password: _other`},
 	}

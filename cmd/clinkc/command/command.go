@@ -3,7 +3,8 @@
 // importable so that scripts run it in-process.
 //
 // It judges nothing itself: what is wrong with a topology is the compiler's to
-// say. It opens no socket, and writes only what build and schema are asked for.
+// say. It opens no socket, and writes only what build, fmt, init, schema and
+// vet --fix are asked for.
 package command
 
 import (
@@ -63,10 +64,10 @@ type subcommand struct {
 // subcommands are the commands in the order in which help lists them.
 func subcommands() []subcommand {
 	return []subcommand{
-		{"init", "[DIR]", "write a topology to begin with, which vets clean and runs", Command.initialize},
+		{"init", "[DIR]", "write a first topology, which vets clean and runs", Command.initialize},
 		{"vet", "[DIR | -]", "check all sites together and report what is wrong", Command.vet},
 		{"build", "[DIR | -]", "write what each site gets", Command.build},
-		{"fmt", "[DIR | -]", "lay out the CUE files in CUE's one way", Command.format},
+		{"fmt", "[DIR | -]", "format the CUE files, as cue fmt does", Command.format},
 		{"schema", "[DIR]", "write the CUE schema into DIR, for cue vet and editors", Command.schema},
 		{"explain", "RULE", "say what a rule means, why it hurts, and how to mend it", Command.explain},
 		{"rules", "", "list the rules that vet checks", Command.rules},

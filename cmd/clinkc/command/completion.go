@@ -118,7 +118,7 @@ func (c Command) argument(ctx context.Context, s subcommand, words []string) []s
 	case valued && f != nil:
 		name, value, _ := strings.Cut(last, "=")
 		return beginning(c.values(ctx, f, place), value, name+"=")
-	case strings.HasPrefix(last, "-") && last != "-":
+	case strings.HasPrefix(last, "-"):
 		l := []string{"--help"}
 		flags.VisitAll(func(f *flag.Flag) { l = append(l, dashed(f.Name)) })
 		return beginning(l, last, "")

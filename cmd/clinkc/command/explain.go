@@ -31,7 +31,7 @@ func (c Command) explain(_ context.Context, s subcommand, args []string) error {
 		for _, r := range diagnostic.Rules() {
 			names = append(names, r.Name)
 		}
-		return usageError{fmt.Errorf("there is no rule %q%s", rest[0], cmp.Or(didYouMean(rest[0], names), "; clinkc rules lists them")), ""}
+		return usageError{fmt.Errorf("there is no rule %q%s", rest[0], cmp.Or(didYouMean(rest[0], names), "; clinkc rules lists them, and a topology's own are in its folder rules/")), ""}
 	}
 	return c.print(explanation(rule))
 }

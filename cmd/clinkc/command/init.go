@@ -29,7 +29,7 @@ const maxName = 100
 // initialize writes a topology that vets clean and runs as it is.
 func (c Command) initialize(ctx context.Context, s subcommand, args []string) error {
 	flags := newFlags()
-	mesh := flags.String("mesh", "", "`NAMES` sites that all link with each other, such as a,b,c")
+	mesh := flags.String("mesh", "", "`NAMES` sites that all link with each other, such as a,b,c; without it and --hub there are site-a and site-b")
 	hub := flags.String("hub", "", "`NAME` a site that links with each of --spokes")
 	spokes := flags.String("spokes", "", "`NAMES` sites that link with --hub alone, such as a,b,c")
 	port := flags.Int("port", firstPort, "`PORT` where the first site listens; the others follow")
@@ -193,7 +193,7 @@ Next:
 
 What is published to %s at %s then arrives at %s. With any MQTT client:
 
-  mosquitto_sub -p %d -t '%s'
+  mosquitto_sub -p %d -t %s
   mosquitto_pub -p %d -t %s -m hi
 
 The passwords of the links are in secrets/, which .gitignore keeps out of git.

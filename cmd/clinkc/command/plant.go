@@ -97,15 +97,18 @@ func (p plan) preface() string {
 		shape = p.names[0] + " is the hub: every other site links with it alone."
 	}
 	return `// One file for each site. The key below is the site's name, which is also the
-// name of its cluster on the wire. ` + shape + `
+// name of its cluster on the wire.
+//
+// ` + shape + `
 // What came in over one link is never sent on over another.
 //
 //	clinkc vet            check all sites together
 //	clinkc explain RULE   what a finding means, and how to mend it
 //	clinkd run .          run them
 //
-// To add a site, copy a file, give it a name and a port of its own, and write
-// both halves of each of its links; vet names what is missing.
+// To add a site, copy a file, give it a name and a port of its own, write both
+// halves of each of its links, and put a password for each half into secrets/.
+// clinkc vet --secrets names what is missing.
 `
 }
 
