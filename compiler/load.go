@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"clink/compiler/cuetext"
 	"clink/diagnostic"
 	"clink/topology"
 
@@ -195,7 +196,7 @@ func wrongPackage(f *ast.File) string {
 func (c *compilation) packagePos(f *ast.File) diagnostic.Pos {
 	for _, d := range f.Decls {
 		if p, ok := d.(*ast.Package); ok {
-			return nodePos(p.Name)
+			return cuetext.NodePos(p.Name)
 		}
 	}
 	return diagnostic.Pos{File: f.Filename, Line: 1, Column: 1, EndLine: 1, EndColumn: 1}
