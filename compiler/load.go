@@ -47,9 +47,10 @@ type compilation struct {
 	conflicts [][]string      // where two files disagree
 	masked    map[string]bool // see Result
 
-	names map[string]string // cluster.name by site, where it is declared
-	parts map[string]*part  // by file, of those that are evaluated alone
-	rest  *part             // of all others
+	names  map[string]string  // cluster.name by site, where it is declared
+	halves map[halfKey][]byte // what the source gives of links
+	parts  map[string]*part   // by file, of those that are evaluated alone
+	rest   *part              // of all others
 
 	together bool               // evaluate all files together: it means the same
 	result   *topology.Topology // what was read

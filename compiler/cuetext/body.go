@@ -130,7 +130,10 @@ func (b Body) Insert(i int, line, block string) Edit {
 		at := b.shut
 		if !b.file { // a comment stands alone in there, and ends with its line
 			at = lineStart(b.text, b.shut)
-			return Edit{at, at, lines}
+			if inner = indentAt(b.text, b.shut) + unit; b.list {
+				return Edit{at, at, inner + line + "," + nl}
+			}
+			return Edit{at, at, Block(block, inner, unit, nl)}
 		}
 		return Append(b.text, block)
 	case !b.file && bytes.IndexByte(inside, '\n') < 0:
@@ -138,7 +141,7 @@ func (b Body) Insert(i int, line, block string) Edit {
 	case i < len(b.elts):
 		return b.before(i, line, lines)
 	}
-	return b.after(line, lines, block)
+	return b.after(len(b.elts)-1, line, lines)
 }
 
 func (b Body) inline(i int, line string) Edit {
@@ -162,23 +165,33 @@ func (b Body) before(i int, line, lines string) Edit {
 	return Edit{at, at, lines}
 }
 
-// after puts lines behind the last element.
-func (b Body) after(line, lines, block string) Edit {
-	last := len(b.elts) - 1
-	_, end, alone := b.tail(last)
+// After puts an element behind the one with the index, in the way of
+// [Body.Insert].
+func (b Body) After(i int, line, block string) Edit {
+	inner, _, unit := b.indents()
 	nl := newline(b.text)
-	switch {
-	case b.list && (!b.first(last) || !alone):
-		return b.inline(last+1, line)
-	case !alone:
-		// The closing brace is on the line of the last element.
-		at := b.elts[last][1]
-		return Edit{at, at, nl + strings.TrimSuffix(lines, nl)}
-	case end == len(b.text) && !bytes.HasSuffix(b.text, []byte("\n")):
-		return Append(b.text, block)
+	if !b.file && bytes.IndexByte(b.text[b.open:b.shut], '\n') < 0 {
+		return b.inline(i+1, line)
 	}
+	return b.after(i, line, Block(block, inner, unit, nl))
+}
+
+// after puts lines behind an element.
+func (b Body) after(i int, line, lines string) Edit {
+	_, end, alone := b.tail(i)
+	nl := newline(b.text)
 	if b.spaced() {
 		lines = nl + lines
+	}
+	switch {
+	case b.list && (!b.first(i) || !alone), !alone && i+1 < len(b.elts):
+		return b.inline(i+1, line)
+	case !alone:
+		// The closing brace is on the line of the last element.
+		at := b.elts[i][1]
+		return Edit{at, at, nl + strings.TrimSuffix(lines, nl)}
+	case end == len(b.text) && !bytes.HasSuffix(b.text, []byte("\n")):
+		return Edit{end, end, nl + lines}
 	}
 	return Edit{end, end, lines}
 }
@@ -236,4 +249,9 @@ func (b Body) spaced() bool {
 		}
 	}
 	return true
+}
+
+// Imports is the body of an import declaration with parentheses.
+func Imports(text []byte, d *ast.ImportDecl) Body {
+	return Body{text: text, open: d.Lparen.Offset() + 1, shut: d.Rparen.Offset(), elts: ranges(d.Specs)}
 }

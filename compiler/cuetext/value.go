@@ -55,9 +55,12 @@ func Label(name string) string {
 // number is JSON's form of one, of a size that can be evaluated.
 var number = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?$`)
 
-// Value is a JSON value as a CUE literal in one line. Struct fields stand in
-// the order that less gives; nil: in order of name.
-func Value(v any, less func(a, b string) int) (string, error) {
+// An Order compares the names of fields of the struct with a name.
+type Order func(in, a, b string) int
+
+// Value is a JSON value, that of the field with a name, as a CUE literal in one
+// line. The fields of structs stand in order; nil: in order of name.
+func Value(in string, v any, order Order) (string, error) {
 	switch v := v.(type) {
 	case nil:
 		return "null", nil
@@ -78,7 +81,7 @@ func Value(v any, less func(a, b string) int) (string, error) {
 	case []any:
 		var l []string
 		for _, x := range v {
-			s, err := Value(x, less)
+			s, err := Value(in, x, order)
 			if err != nil {
 				return "", err
 			}
@@ -86,21 +89,22 @@ func Value(v any, less func(a, b string) int) (string, error) {
 		}
 		return "[" + strings.Join(l, ", ") + "]", nil
 	case map[string]any:
-		l, err := Fields(v, less)
+		l, err := Fields(in, v, order)
 		return "{" + strings.Join(l, ", ") + "}", err
 	}
 	return "", fmt.Errorf("%T is no JSON value", v)
 }
 
-// Fields are the fields of a struct as CUE text, each in one line.
-func Fields(o map[string]any, less func(a, b string) int) ([]string, error) {
+// Fields are the fields of a struct, that of the field with a name, as CUE text,
+// each in one line.
+func Fields(in string, o map[string]any, order Order) ([]string, error) {
 	names := slices.Sorted(maps.Keys(o))
-	if less != nil {
-		slices.SortStableFunc(names, less)
+	if order != nil {
+		slices.SortStableFunc(names, func(a, b string) int { return order(in, a, b) })
 	}
 	l := make([]string, 0, len(names))
 	for _, name := range names {
-		s, err := Value(o[name], less)
+		s, err := Value(name, o[name], order)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
