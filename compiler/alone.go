@@ -3,6 +3,8 @@ package compiler
 import (
 	"strings"
 
+	"clink/compiler/cuetext"
+
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/literal"
 	"cuelang.org/go/cue/token"
@@ -74,7 +76,7 @@ func onlySites(d *ast.Field) bool {
 	if !ok || !isPlainLabel(d) || d.Label.(ast.Node) == nil {
 		return false
 	}
-	if name, _ := labelName(d.Label); name != "sites" {
+	if name, _ := cuetext.LabelName(d.Label); name != "sites" {
 		return false
 	}
 	for _, el := range body.Elts {
@@ -101,7 +103,7 @@ func isPlainLabel(d *ast.Field) bool {
 	case *ast.Ident:
 		return !strings.HasPrefix(l.Name, "_") && !strings.HasPrefix(l.Name, "#")
 	case *ast.BasicLit:
-		_, ok := labelName(l)
+		_, ok := cuetext.LabelName(l)
 		return ok
 	}
 	return false
@@ -200,7 +202,7 @@ func (o object) addPlain(s *ast.StructLit) bool {
 			}
 			return false
 		}
-		name, _ := labelName(d.Label)
+		name, _ := cuetext.LabelName(d.Label)
 		if body, ok := d.Value.(*ast.StructLit); ok {
 			if was, ok := o[name].(object); ok {
 				if !was.addPlain(body) {

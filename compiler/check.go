@@ -6,6 +6,7 @@ import (
 	"slices"
 	"strings"
 
+	"clink/compiler/cuetext"
 	"clink/diagnostic"
 	"clink/topology"
 )
@@ -318,8 +319,8 @@ func (c *compilation) duplicates() diagnostic.List {
 			l = append(l, diagnostic.Diagnostic{
 				Rule: "duplicate-link", Severity: diagnostic.Warning,
 				Message: site + "'s link to " + peer + " is declared in two files, which merge",
-				Pos:     nodePos(second.label), Label: "and here",
-				Related: []diagnostic.Related{{Message: "declared first here", Pos: nodePos(first.label)}},
+				Pos:     cuetext.NodePos(second.label), Label: "and here",
+				Related: []diagnostic.Related{{Message: "declared first here", Pos: cuetext.NodePos(first.label)}},
 				Sites:   []string{site}, Help: "keep one of them; clinkc explain duplicate-link",
 			})
 		}

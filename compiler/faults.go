@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 
+	"clink/compiler/cuetext"
 	"clink/diagnostic"
 
 	"cuelang.org/go/cue"
@@ -288,7 +289,7 @@ func (c *compilation) placeOf(v cue.Value, positions []diagnostic.Pos, path []st
 			return c.index.labelPos(path...)
 		}
 		if len(p.decls) == 1 || len(positions) == 0 {
-			return nodePos(p.decls[0].value)
+			return cuetext.NodePos(p.decls[0].value)
 		}
 	}
 	if len(positions) > 0 {

@@ -4,6 +4,7 @@ import (
 	"slices"
 	"strings"
 
+	"clink/compiler/cuetext"
 	"clink/diagnostic"
 	"clink/topology"
 )
@@ -56,18 +57,18 @@ func (k *checker) addHalf(f found) (diagnostic.Edit, bool) {
 	if !ok || !half.Unproven || !half.Loopback {
 		return diagnostic.Edit{}, false
 	}
-	value := "{\nserver: " + quote(half.Server) + "\ntopics: []\n"
+	fields := []string{"server: " + cuetext.Quote(half.Server), "topics: []"}
 	if half.TLS {
-		value += "ssl: {enable: true, cacertfile: " + quote(half.CACertFile) + "}\n"
+		fields = append(fields, "ssl: {enable: true, cacertfile: "+cuetext.Quote(half.CACertFile)+"}")
 	}
-	name := quote(f.site)
+	link := newField(f.site, fields...)
 	path := []string{"sites", f.peer, "cluster", "links"}
 	for n := len(path); n >= 2; n-- {
 		if _, s := k.edit.braces(path[:n]); s != nil {
-			return k.edit.insert(strings.Join(append(slices.Clone(path[n:]), name), ": "), value+"}", path[:n]...)
+			return k.edit.insert(link.under(path[n:]...), path[:n]...)
 		}
 	}
-	return k.edit.insert(name, value+"}", path...)
+	return k.edit.insert(link, path...)
 }
 
 // addressOf is where a link leads, the zero address if that cannot be read.
@@ -84,7 +85,8 @@ func (k *checker) disable(f found) (diagnostic.Edit, bool) {
 	if k.edit.x.find(path...) != nil {
 		return k.edit.literal("false", path...)
 	}
-	return k.edit.insert("enable", "false", path[:5]...)
+	const off = "enable: false"
+	return k.edit.insert(field{"", off, off}, path[:5]...)
 }
 
 // address writes the one address at which the peer takes what the link speaks.
@@ -110,8 +112,8 @@ func (k *checker) address(f found) (diagnostic.Edit, string, bool) {
 	if all = slices.Compact(all); len(all) != 1 {
 		return diagnostic.Edit{}, "", false
 	}
-	edit, ok := k.edit.literal(quote(all[0]), linkPath(f.site, f.peer, "server")...)
-	return edit, "write server: " + quote(all[0]), ok
+	edit, ok := k.edit.literal(cuetext.Quote(all[0]), linkPath(f.site, f.peer, "server")...)
+	return edit, "write server: " + cuetext.Quote(all[0]), ok
 }
 
 // rename makes cluster.name the site's key, unless a link somewhere goes by the
@@ -122,5 +124,5 @@ func (k *checker) rename(f found) (diagnostic.Edit, bool) {
 			return diagnostic.Edit{}, false
 		}
 	}
-	return k.edit.literal(quote(f.site), "sites", f.site, "cluster", "name")
+	return k.edit.literal(cuetext.Quote(f.site), "sites", f.site, "cluster", "name")
 }

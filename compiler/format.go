@@ -16,15 +16,9 @@ func Format(name string, text []byte) (formatted []byte, err error) {
 			formatted, err = nil, fmt.Errorf("%s: formatting it panicked: %.200v", name, r)
 		}
 	}()
-	if len(text) > maxFile {
-		return nil, fmt.Errorf("%s: larger than %d bytes", name, maxFile)
-	}
-	f, pos, why := parseFile(name, text)
-	switch {
-	case why != "" && pos.Line > 0:
-		return nil, fmt.Errorf("%s:%d:%d: %s", name, pos.Line, pos.Column, why)
-	case why != "":
-		return nil, fmt.Errorf("%s: %s", name, why)
+	f, err := Parse(name, text)
+	if err != nil {
+		return nil, err
 	}
 	if formatted, err = format.Node(f); err != nil {
 		return nil, fmt.Errorf("%s: format it: %w", name, err)

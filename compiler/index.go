@@ -8,9 +8,9 @@ import (
 	"strconv"
 
 	"cuelang.org/go/cue/ast"
-	"cuelang.org/go/cue/literal"
 	"cuelang.org/go/cue/token"
 
+	"clink/compiler/cuetext"
 	"clink/diagnostic"
 )
 
@@ -53,7 +53,7 @@ func (p *place) addDecls(file string, decls []ast.Decl) {
 	for _, d := range decls {
 		switch d := d.(type) {
 		case *ast.Field:
-			name, ok := labelName(d.Label)
+			name, ok := cuetext.LabelName(d.Label)
 			if !ok || d.Value == nil || d.Constraint == token.OPTION {
 				p.wild(file)
 				continue
@@ -170,9 +170,9 @@ func (x *index) labelPos(path ...string) diagnostic.Pos {
 		}
 		for _, d := range p.decls {
 			if d.label != nil {
-				return nodePos(d.label)
+				return cuetext.NodePos(d.label)
 			}
-			return nodePos(d.value)
+			return cuetext.NodePos(d.value)
 		}
 	}
 	return diagnostic.Pos{}
@@ -184,34 +184,7 @@ func (x *index) valuePos(path ...string) (diagnostic.Pos, bool) {
 	if p == nil || len(p.decls) == 0 {
 		return diagnostic.Pos{}, false
 	}
-	return nodePos(p.decls[0].value), true
-}
-
-func labelName(l ast.Label) (string, bool) {
-	if a, ok := l.(*ast.Alias); ok {
-		if l, ok = a.Expr.(ast.Label); !ok {
-			return "", false
-		}
-	}
-	switch l := l.(type) {
-	case *ast.Ident:
-		return l.Name, true
-	case *ast.BasicLit:
-		if l.Kind == token.STRING {
-			s, err := literal.Unquote(l.Value)
-			return s, err == nil
-		}
-	}
-	return "", false
-}
-
-// nodePos is the range of a node in a user's file.
-func nodePos(n ast.Node) diagnostic.Pos {
-	if a, ok := n.(*ast.Alias); ok {
-		n = a.Expr
-	}
-	p, e := n.Pos().Position(), n.End().Position()
-	return diagnostic.Pos{File: p.Filename, Line: p.Line, Column: p.Column, EndLine: e.Line, EndColumn: e.Column}
+	return cuetext.NodePos(p.decls[0].value), true
 }
 
 // tokenPos is the token at p: CUE's errors know where something begins only.

@@ -14,6 +14,7 @@ import (
 func (d decoder) link(peer string, o object) topology.Link {
 	path := d.path("cluster", "links", peer)
 	written := slices.Sorted(maps.Keys(o))
+	d.c.keep(d.site, peer, o)
 	_, hasExport := o["export"]
 	if ssl := o.object("ssl"); ssl.bool("enable") {
 		ssl.under(d.defaults.object("verified").object("ssl"))

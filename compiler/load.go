@@ -7,6 +7,7 @@ import (
 	"strings"
 	"unicode/utf8"
 
+	"clink/compiler/cuetext"
 	"clink/diagnostic"
 	"clink/topology"
 
@@ -46,9 +47,10 @@ type compilation struct {
 	conflicts [][]string      // where two files disagree
 	masked    map[string]bool // see Result
 
-	names map[string]string // cluster.name by site, where it is declared
-	parts map[string]*part  // by file, of those that are evaluated alone
-	rest  *part             // of all others
+	names  map[string]string  // cluster.name by site, where it is declared
+	halves map[halfKey][]byte // what the source gives of links
+	parts  map[string]*part   // by file, of those that are evaluated alone
+	rest   *part              // of all others
 
 	together bool               // evaluate all files together: it means the same
 	result   *topology.Topology // what was read
@@ -195,7 +197,7 @@ func wrongPackage(f *ast.File) string {
 func (c *compilation) packagePos(f *ast.File) diagnostic.Pos {
 	for _, d := range f.Decls {
 		if p, ok := d.(*ast.Package); ok {
-			return nodePos(p.Name)
+			return cuetext.NodePos(p.Name)
 		}
 	}
 	return diagnostic.Pos{File: f.Filename, Line: 1, Column: 1, EndLine: 1, EndColumn: 1}

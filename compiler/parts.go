@@ -32,7 +32,8 @@ type part struct {
 	bad       badPaths
 	conflicts [][]string
 	masked    map[string]bool
-	declared  map[string]string // see compilation.names
+	declared  map[string]string  // see compilation.names
+	halves    map[halfKey][]byte // what the source gives of links, in JSON
 }
 
 // A context of CUE holds on to all that was built in it, and to make one costs
@@ -223,7 +224,7 @@ func (p *part) same(c *compilation) bool {
 
 func (c *compilation) part() *part {
 	p := &part{
-		findings: c.findings, lost: c.lost, bad: c.bad, conflicts: c.conflicts, masked: c.masked, declared: c.names,
+		findings: c.findings, lost: c.lost, bad: c.bad, conflicts: c.conflicts, masked: c.masked, declared: c.names, halves: c.halves,
 		topology: c.result, fixed: true,
 	}
 	for _, f := range c.files {

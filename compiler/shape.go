@@ -6,6 +6,8 @@ import (
 	"slices"
 	"strconv"
 
+	"clink/compiler/cuetext"
+
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/parser"
 	"cuelang.org/go/cue/token"
@@ -33,7 +35,7 @@ func newShape(text []byte) (*shape, error) {
 	b := shapeBuilder{defs: map[string]*ast.Field{}, done: map[string]*shape{}}
 	for _, d := range f.Decls {
 		if field, ok := d.(*ast.Field); ok {
-			name, _ := labelName(field.Label)
+			name, _ := cuetext.LabelName(field.Label)
 			b.defs[name] = field
 		}
 	}
@@ -103,7 +105,7 @@ func (b *shapeBuilder) decls(s *shape, decls []ast.Decl) {
 			if w := explain(d.Attrs); w != "" {
 				kid.words = w
 			}
-			name, ok := labelName(d.Label)
+			name, ok := cuetext.LabelName(d.Label)
 			if !ok {
 				s.any = kid
 				continue

@@ -9,6 +9,7 @@ import (
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/literal"
 
+	"clink/compiler/cuetext"
 	"clink/diagnostic"
 )
 
@@ -111,9 +112,9 @@ func (r *waiverReader) decls(decls []ast.Decl, over diagnostic.Pos) {
 		case *ast.Attribute:
 			r.attribute(d, over)
 		case *ast.Field:
-			part := nodePos(d.Label)
+			part := cuetext.NodePos(d.Label)
 			if d.Value != nil {
-				end := nodePos(d.Value)
+				end := cuetext.NodePos(d.Value)
 				part.EndLine, part.EndColumn = end.EndLine, end.EndColumn
 			}
 			for _, a := range d.Attrs {
@@ -145,7 +146,7 @@ func (r *waiverReader) attribute(a *ast.Attribute, over diagnostic.Pos) {
 	if key != "clink" {
 		return
 	}
-	w := &waiver{pos: nodePos(a), over: over, used: map[string]bool{}}
+	w := &waiver{pos: cuetext.NodePos(a), over: over, used: map[string]bool{}}
 	if err := r.read(w, body); err != nil {
 		d := schemaFinding(w.pos, "@clink: "+err.Error())
 		d.Label = "this waiver"

@@ -45,18 +45,6 @@ func (d *Dir) Snapshot(ctx context.Context) (*Snapshot, error) {
 	return s, nil
 }
 
-// With returns the snapshot as it would be with other texts in some of its
-// files.
-func (s *Snapshot) With(texts map[string][]byte) *Snapshot {
-	files := maps.Clone(s.files)
-	for name, text := range texts {
-		files[name] = file{text, files[name].mod}
-	}
-	next := newSnapshot(files)
-	next.Commit = s.Commit
-	return next
-}
-
 func newSnapshot(files map[string]file) *Snapshot {
 	s := &Snapshot{Revision: revision(files), files: files, dirs: map[string][]fs.DirEntry{".": {}}}
 	for _, name := range slices.Sorted(maps.Keys(files)) {

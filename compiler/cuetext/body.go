@@ -1,0 +1,257 @@
+package cuetext
+
+import (
+	"bytes"
+	"slices"
+	"strings"
+
+	"cuelang.org/go/cue/ast"
+)
+
+// A Body is what stands in a struct's braces, in a list's brackets, or in a
+// file: elements, each a range of bytes.
+type Body struct {
+	text       []byte
+	open, shut int // behind the opening brace, and of the closing one
+	elts       [][2]int
+	list, file bool
+}
+
+// Struct is the body of a struct with braces; ok is false for one without.
+func Struct(text []byte, s *ast.StructLit) (Body, bool) {
+	if !s.Lbrace.IsValid() || !s.Rbrace.IsValid() {
+		return Body{}, false
+	}
+	return Body{text: text, open: s.Lbrace.Offset() + 1, shut: s.Rbrace.Offset(), elts: ranges(s.Elts)}, true
+}
+
+// List is the body of a list.
+func List(text []byte, l *ast.ListLit) Body {
+	return Body{text: text, open: l.Lbrack.Offset() + 1, shut: l.Rbrack.Offset(), elts: ranges(l.Elts), list: true}
+}
+
+// File is the body of a file.
+func File(text []byte, f *ast.File) Body {
+	return Body{text: text, shut: len(text), elts: ranges(f.Decls), file: true}
+}
+
+// ranges are those of the elements; comments are none.
+func ranges[N ast.Node](nodes []N) [][2]int {
+	var l [][2]int
+	for _, n := range nodes {
+		if _, comment := any(n).(*ast.CommentGroup); !comment {
+			l = append(l, [2]int{n.Pos().Offset(), n.End().Offset()})
+		}
+	}
+	return l
+}
+
+// Len is the number of elements.
+func (b Body) Len() int { return len(b.elts) }
+
+// At returns which element begins at an offset, or -1.
+func (b Body) At(offset int) int {
+	for i, e := range b.elts {
+		if e[0] == offset {
+			return i
+		}
+	}
+	return -1
+}
+
+// Only reports whether nothing is in the body but the element and what goes
+// with it when it is removed.
+func (b Body) Only(i int) bool {
+	if len(b.elts) != 1 || b.file {
+		return false
+	}
+	e := b.Remove(i)
+	return isBlank(Apply(b.text[b.open:b.shut], Edit{max(e.From, b.open) - b.open, min(e.To, b.shut) - b.open, e.Text}))
+}
+
+// first reports whether the element is the first thing on its line.
+func (b Body) first(i int) bool {
+	start := lineStart(b.text, b.elts[i][0])
+	return start >= b.open && isBlank(b.text[start:b.elts[i][0]])
+}
+
+// tail returns the offset behind the element's own comma, the one behind its
+// line, and whether nothing else than its own comment follows on that line.
+func (b Body) tail(i int) (comma, end int, last bool) {
+	to := b.elts[i][1]
+	comma, end = to, lineEnd(b.text, to)
+	rest := b.text[to:end]
+	if after := bytes.TrimLeft(rest, " \t"); bytes.HasPrefix(after, []byte(",")) {
+		comma = end - len(after) + 1
+		rest = after[1:]
+	}
+	return comma, end, (isBlank(rest) || isComment(rest)) && (b.file || end <= b.shut)
+}
+
+// indents returns the white space before the elements, and before the line on
+// which the body begins, and what each level adds.
+func (b Body) indents() (inner, outer, unit string) {
+	unit = "\t"
+	if b.file {
+		return "", "", unit
+	}
+	outer = indentAt(b.text, b.open)
+	inner = outer + unit
+	for i := range b.elts {
+		if b.first(i) {
+			inner = indentAt(b.text, b.elts[i][0])
+			if u, ok := strings.CutPrefix(inner, outer); ok && u != "" {
+				unit = u
+			}
+			break
+		}
+	}
+	return inner, outer, unit
+}
+
+// Insert puts an element before the one with the index, or at the end. It is
+// given as it is written in one line, and as CUE text of any layout for where
+// it has lines to itself.
+func (b Body) Insert(i int, line, block string) Edit {
+	nl := newline(b.text)
+	inner, outer, unit := b.indents()
+	lines := Block(block, inner, unit, nl)
+	if b.list {
+		lines = inner + line + "," + nl
+	}
+	inside := b.text[b.open:b.shut]
+	switch {
+	case len(b.elts) == 0 && !b.file && isBlank(inside):
+		if b.list {
+			return Edit{b.open, b.shut, line}
+		}
+		return Edit{b.open, b.shut, nl + lines + outer}
+	case len(b.elts) == 0:
+		at := b.shut
+		if !b.file { // a comment stands alone in there, and ends with its line
+			at = lineStart(b.text, b.shut)
+			if inner = indentAt(b.text, b.shut) + unit; b.list {
+				return Edit{at, at, inner + line + "," + nl}
+			}
+			return Edit{at, at, Block(block, inner, unit, nl)}
+		}
+		return Append(b.text, block)
+	case !b.file && bytes.IndexByte(inside, '\n') < 0:
+		return b.inline(i, line)
+	case i < len(b.elts):
+		return b.before(i, line, lines)
+	}
+	return b.after(len(b.elts)-1, line, lines)
+}
+
+func (b Body) inline(i int, line string) Edit {
+	if i < len(b.elts) {
+		at := b.elts[i][0]
+		return Edit{at, at, line + ", "}
+	}
+	at := b.elts[i-1][1]
+	return Edit{at, at, ", " + line}
+}
+
+// before puts lines before an element that is not the last.
+func (b Body) before(i int, line, lines string) Edit {
+	if !b.first(i) || b.list && !b.alone(i) {
+		return b.inline(i, line)
+	}
+	at := withComments(b.text, b.elts[i][0], b.open)
+	if b.spaced() {
+		lines += newline(b.text)
+	}
+	return Edit{at, at, lines}
+}
+
+// After puts an element behind the one with the index, in the way of
+// [Body.Insert].
+func (b Body) After(i int, line, block string) Edit {
+	inner, _, unit := b.indents()
+	nl := newline(b.text)
+	if !b.file && bytes.IndexByte(b.text[b.open:b.shut], '\n') < 0 {
+		return b.inline(i+1, line)
+	}
+	return b.after(i, line, Block(block, inner, unit, nl))
+}
+
+// after puts lines behind an element.
+func (b Body) after(i int, line, lines string) Edit {
+	_, end, alone := b.tail(i)
+	nl := newline(b.text)
+	if b.spaced() {
+		lines = nl + lines
+	}
+	switch {
+	case b.list && (!b.first(i) || !alone), !alone && i+1 < len(b.elts):
+		return b.inline(i+1, line)
+	case !alone:
+		// The closing brace is on the line of the last element.
+		at := b.elts[i][1]
+		return Edit{at, at, nl + strings.TrimSuffix(lines, nl)}
+	case end == len(b.text) && !bytes.HasSuffix(b.text, []byte("\n")):
+		return Edit{end, end, nl + lines}
+	}
+	return Edit{end, end, lines}
+}
+
+// Append puts a statement at the end of a file, behind a blank line.
+func Append(text []byte, block string) Edit {
+	nl, at := newline(text), len(text)
+	lines := nl + Block(block, "", "\t", nl)
+	if at > 0 && text[at-1] != '\n' {
+		lines = nl + lines
+	}
+	return Edit{at, at, lines}
+}
+
+// Successor is the index of the first of a struct's fields behind which the
+// name would be out of order: the end, if they are in no order.
+func (b Body) Successor(elts []ast.Decl, name string, cmp func(a, b string) int) int {
+	var names []string
+	for _, el := range elts {
+		if _, comment := el.(*ast.CommentGroup); comment {
+			continue
+		}
+		f, ok := el.(*ast.Field)
+		if !ok {
+			return len(b.elts)
+		}
+		n, ok := LabelName(f.Label)
+		if !ok {
+			return len(b.elts)
+		}
+		names = append(names, n)
+	}
+	i := slices.IndexFunc(names, func(n string) bool { return cmp(n, name) > 0 })
+	if i < 0 || !slices.IsSortedFunc(names, cmp) {
+		return len(b.elts)
+	}
+	return i
+}
+
+// alone reports whether the element has its lines to itself.
+func (b Body) alone(i int) bool {
+	_, _, last := b.tail(i)
+	return b.first(i) && last
+}
+
+// spaced reports whether blank lines stand between the elements of a struct.
+func (b Body) spaced() bool {
+	if b.list || len(b.elts) < 2 {
+		return false
+	}
+	for i := 1; i < len(b.elts); i++ {
+		_, end, _ := b.tail(i - 1)
+		if end > b.elts[i][0] || !isBlank(b.text[end:lineEnd(b.text, end)]) {
+			return false
+		}
+	}
+	return true
+}
+
+// Imports is the body of an import declaration with parentheses.
+func Imports(text []byte, d *ast.ImportDecl) Body {
+	return Body{text: text, open: d.Lparen.Offset() + 1, shut: d.Rparen.Offset(), elts: ranges(d.Specs)}
+}
