@@ -67,10 +67,10 @@ func (d *Dir) Replace(ctx context.Context, base *Snapshot, texts map[string][]by
 	s, err := d.stage(t.files, texts)
 	defer s.discard()
 	if err != nil {
-		return nil, writeError(err)
+		return nil, WriteError(err)
 	}
 	if err := s.commit(); err != nil {
-		return nil, writeError(err)
+		return nil, WriteError(err)
 	}
 	next := maps.Clone(t.files)
 	for _, f := range s.files {
@@ -111,8 +111,9 @@ func (d *Dir) wrote(rev string) bool {
 	return d.written != ""
 }
 
-// writeError says in clink's words why the disk took no write.
-func writeError(err error) error {
+// WriteError wraps an error of the disk in [ErrNoSpace] or [ErrReadOnly], where
+// it is one of these.
+func WriteError(err error) error {
 	switch {
 	case errors.Is(err, syscall.ENOSPC), errors.Is(err, syscall.EDQUOT), errors.Is(err, syscall.EFBIG):
 		return fmt.Errorf("%w: %w", ErrNoSpace, err)

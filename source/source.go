@@ -43,6 +43,10 @@ var (
 type Options struct {
 	Log    *slog.Logger  // nil: no log
 	Rescan time.Duration // how often Watch looks without being told; 0: 30 s
+
+	// Step, if not nil, is called after each step of a replacement, with its
+	// name: whoever tries what a crash there leaves, crashes there.
+	Step func(what string)
 }
 
 // A Dir is a topology directory. Its methods may be called from several
@@ -52,8 +56,8 @@ type Dir struct {
 	log    *slog.Logger
 	rescan time.Duration
 
-	writing sync.RWMutex      // one replacement at a time, and no snapshot meanwhile
-	step    func(what string) // called after each step of one; tests stop there
+	writing sync.RWMutex // one replacement at a time, and no snapshot meanwhile
+	step    func(what string)
 
 	mu      sync.Mutex
 	extra   map[string]string // absolute path -> state when last looked at
@@ -73,7 +77,10 @@ func Open(path string, opts Options) (*Dir, error) {
 		return nil, fmt.Errorf("open topology directory %s: %w", path, err)
 	}
 	d := &Dir{path: abs, log: opts.Log, rescan: opts.Rescan, extra: map[string]string{}, poke: make(chan struct{}, 1),
-		used: map[string]bool{}, step: func(string) {}}
+		used: map[string]bool{}, step: opts.Step}
+	if d.step == nil {
+		d.step = func(string) {}
+	}
 	if d.log == nil {
 		d.log = slog.New(slog.NewTextHandler(io.Discard, nil))
 	}

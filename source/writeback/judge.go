@@ -1,0 +1,78 @@
+package writeback
+
+import (
+	"slices"
+	"strings"
+
+	"clink/diagnostic"
+	"clink/source/splice"
+)
+
+// judge refuses a change that brings findings which gate, or with Strict any.
+// What was there before stands in nobody's way: an incident is no time to be
+// asked to mend something else.
+func (c *change) judge() error {
+	if len(c.files) == 0 {
+		return nil
+	}
+	var grave diagnostic.List
+	for _, d := range c.fresh() {
+		rule, known := diagnostic.FindRule(d.Rule)
+		if known && rule.Gates && holds(d) || c.r.Strict && d.Severity >= diagnostic.Warning {
+			grave = append(grave, d)
+		}
+	}
+	if len(grave) == 0 {
+		return nil
+	}
+	texts := make([]string, len(grave))
+	for i, d := range grave {
+		texts[i] = d.Pos.String() + ": " + d.Message
+	}
+	r := refuse(Invalid, "nothing was written: %s", strings.Join(texts, "; "))
+	r.Findings = grave
+	return r
+}
+
+// holds reports whether a finding of a rule that gates does so in this case:
+// it does where it holds a link or site back, or says that something cannot be
+// read at all.
+func holds(d diagnostic.Diagnostic) bool {
+	return len(d.Holds) > 0 || d.Rule == "schema"
+}
+
+// fresh are the findings that were not there before, as often as they are there
+// now. Positions do not tell them apart: they move.
+func (c *change) fresh() diagnostic.List {
+	key := func(d diagnostic.Diagnostic) string {
+		return d.Rule + "\x00" + strings.Join(d.Sites, "\x00") + "\x00" + d.Message
+	}
+	had := map[string]int{}
+	for _, d := range c.before.Findings {
+		had[key(d)]++
+	}
+	var l diagnostic.List
+	for _, d := range c.after.Findings {
+		if k := key(d); had[k] > 0 {
+			had[k]--
+			continue
+		}
+		l = append(l, d)
+	}
+	return l
+}
+
+// told are the findings that the answer tells: those that are new, and those
+// that name a half which was touched.
+func (c *change) told() diagnostic.List {
+	l := c.fresh()
+	for _, d := range c.after.Findings {
+		names := slices.ContainsFunc(c.edits, func(e splice.LinkEdit) bool {
+			return slices.Contains(d.Sites, e.Site) && slices.Contains(d.Sites, e.Peer)
+		})
+		if names {
+			l = append(l, d)
+		}
+	}
+	return l.Sort()
+}
