@@ -23,6 +23,26 @@ const expiresSoon = 30 * 24 * time.Hour
 type shelf struct {
 	read  func(name string) ([]byte, error)
 	files map[string]*pemFile
+
+	// What untrusted says of a certificate file and one of authorities: mostly
+	// many links come to one listener, and a signature takes time to verify.
+	trust map[[2]string]string
+}
+
+// untrusted is the function of that name over two files, each pair of which
+// is looked at once.
+func (k *checker) untrusted(shelf *shelf, shown, site, cacert string) string {
+	authorities := k.certs(shelf, site, cacert)
+	if authorities == nil {
+		return "" // here; another site's may be within reach
+	}
+	pair := [2]string{shown, cacert}
+	why, known := shelf.trust[pair]
+	if !known {
+		why = untrusted(shelf.get(shown).certs, authorities, k.opts.Now)
+		shelf.trust[pair] = why
+	}
+	return why
 }
 
 type pemFile struct {
@@ -70,7 +90,7 @@ func (b block) whose() string {
 // of which something is known to be wrong already. A file with an absolute name
 // is of the host that runs the site, and is looked at there only.
 func (k *checker) files(silent map[[2]string]bool) {
-	shelf := &shelf{k.opts.ReadFile, map[string]*pemFile{}}
+	shelf := &shelf{k.opts.ReadFile, map[string]*pemFile{}, map[[2]string]string{}}
 	for _, name := range k.t.Names() {
 		s := k.t.Sites[name]
 		for _, m := range s.Listeners {
@@ -202,7 +222,7 @@ func (k *checker) pairing(shelf *shelf, s *topology.Site, l topology.Link) {
 	if shown := k.certs(shelf, peer.Name, m.SSL.CertFile); shown != nil {
 		d.Related = related("the certificate is this one", k.place(peer.Name, "listeners", m.Name, "ssl", "certfile"))
 		if l.SSL.Verify == "verify_peer" {
-			k.serverCert(shelf, s, l, shown, d)
+			k.serverCert(shelf, s, l, m, d)
 		}
 		d.Pos, d.Sites = k.place(peer.Name, "listeners", m.Name, "ssl", "certfile"), []string{peer.Name, s.Name}
 		d.Related = related("this link comes there", l.Pos)
@@ -211,13 +231,14 @@ func (k *checker) pairing(shelf *shelf, s *topology.Site, l topology.Link) {
 	if shown := k.certs(shelf, s.Name, l.SSL.CertFile); shown != nil && m.SSL.Verify == "verify_peer" {
 		d.Pos, d.Sites = k.link(s.Name, l.Name, "ssl", "certfile"), []string{s.Name, peer.Name}
 		d.Related = related("it is shown to this listener", m.Pos)
-		k.clientCert(shelf, peer, m, shown, d)
+		k.clientCert(shelf, peer, m, l, d)
 		k.expiry(shown, "the certificate of "+s.Name+"'s link to "+peer.Name, d)
 	}
 }
 
 // serverCert checks what the peer shows against what the link expects.
-func (k *checker) serverCert(shelf *shelf, s *topology.Site, l topology.Link, shown []*x509.Certificate, d diagnostic.Diagnostic) {
+func (k *checker) serverCert(shelf *shelf, s *topology.Site, l topology.Link, m topology.Listener, d diagnostic.Diagnostic) {
+	shown := shelf.get(m.SSL.CertFile).certs
 	list, err := parseServer(l.Server)
 	if err != nil {
 		return
@@ -233,7 +254,7 @@ func (k *checker) serverCert(shelf *shelf, s *topology.Site, l topology.Link, sh
 		d.Help = "address the peer by a name in its certificate, or write that name as server_name_indication"
 		k.add(d)
 	}
-	if why := untrusted(shown, k.certs(shelf, s.Name, l.SSL.CACertFile), k.opts.Now); why != "" {
+	if why := k.untrusted(shelf, m.SSL.CertFile, s.Name, l.SSL.CACertFile); why != "" {
 		d.Pos, d.Label = k.link(s.Name, l.Name, "ssl", "cacertfile"), "these authorities"
 		d.Message = fmt.Sprintf("%s's certificate is not trusted by %s's link: %s", l.Name, s.Name, why)
 		d.Help = "write the cacertfile with the authority that signed it"
@@ -243,9 +264,10 @@ func (k *checker) serverCert(shelf *shelf, s *topology.Site, l topology.Link, sh
 
 // clientCert checks what the link shows against what the peer's listener
 // expects.
-func (k *checker) clientCert(shelf *shelf, peer *topology.Site, m topology.Listener, shown []*x509.Certificate, d diagnostic.Diagnostic) {
+func (k *checker) clientCert(shelf *shelf, peer *topology.Site, m topology.Listener, l topology.Link, d diagnostic.Diagnostic) {
+	shown := shelf.get(l.SSL.CertFile).certs
 	d.Label = "this certificate"
-	if why := untrusted(shown, k.certs(shelf, peer.Name, m.SSL.CACertFile), k.opts.Now); why != "" {
+	if why := k.untrusted(shelf, l.SSL.CertFile, peer.Name, m.SSL.CACertFile); why != "" {
 		d.Message = fmt.Sprintf("the client certificate is not trusted by %s's listener %s: %s", peer.Name, m.Name, why)
 		d.Help = "show a certificate that an authority in the listener's cacertfile signed"
 		k.add(d)
@@ -263,9 +285,6 @@ func (k *checker) clientCert(shelf *shelf, peer *topology.Site, m topology.Liste
 // shown, "" if one does or the authorities are not known. That one is out of
 // its time is told by itself.
 func untrusted(shown, authorities []*x509.Certificate, now time.Time) string {
-	if authorities == nil {
-		return ""
-	}
 	leaf := shown[0]
 	if now.IsZero() || now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
 		now = leaf.NotBefore
