@@ -14,19 +14,21 @@ type vetCase struct {
 	peers  func(n, site int) []int // the sites that a site links with
 	growth bool                    // one of those that show how the cost grows
 	policy bool                    // with rules of a team, severities and waivers
+	edited bool                    // one of those that are changed under clinkc vet --watch
 }
 
 func vetCases() []vetCase {
 	return []vetCase{
-		{"ring-300", 300, near(1), false, false},
-		{"ring-1000", 1000, near(1), false, false},
-		{"hub-1000", 1000, hub, false, false},
-		{"mesh-100", 100, mesh, false, false},
-		{"k20-100", 100, near(10), true, false},
-		{"k20-300", 300, near(10), true, false},
-		{"k20-1000", 1000, near(10), true, false},
-		{"mesh-100-policy", 100, mesh, false, true},
-		{"k20-1000-policy", 1000, near(10), false, true},
+		{name: "ring-300", sites: 300, peers: near(1)},
+		{name: "ring-1000", sites: 1000, peers: near(1), edited: true},
+		{name: "hub-1000", sites: 1000, peers: hub},
+		{name: "mesh-100", sites: 100, peers: mesh},
+		{name: "k20-100", sites: 100, peers: near(10), growth: true},
+		{name: "k20-300", sites: 300, peers: near(10), growth: true},
+		{name: "k20-1000", sites: 1000, peers: near(10), growth: true, edited: true},
+		{name: "ring-1000-policy", sites: 1000, peers: near(1), policy: true, edited: true},
+		{name: "mesh-100-policy", sites: 100, peers: mesh, policy: true},
+		{name: "k20-1000-policy", sites: 1000, peers: near(10), policy: true},
 	}
 }
 
