@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/x509"
 	"errors"
@@ -19,14 +20,67 @@ import (
 // expiresSoon is how long before its end a certificate is warned of.
 const expiresSoon = 30 * 24 * time.Hour
 
-// A shelf holds the certificate files that were read.
+// A shelf holds the certificate files that were read, and what came of looking
+// at them. The next compilation takes over what is the same then.
 type shelf struct {
-	read  func(name string) ([]byte, error)
-	files map[string]*pemFile
+	read   func(name string) ([]byte, error)
+	files  map[string]*pemFile
+	before *shelf // of the previous compilation, while this one goes on
 
-	// What untrusted says of a certificate file and one of authorities: mostly
-	// many links come to one listener, and a signature takes time to verify.
-	trust map[[2]string]string
+	// What was found of a certificate file and one of authorities: mostly many
+	// links come to one listener, and a signature takes time to verify.
+	trust map[[2]string]trusted
+}
+
+type pemFile struct {
+	text  []byte
+	certs []*x509.Certificate
+	err   error // of reading it
+	bad   error // of what is in it, as certificates
+}
+
+// A trusted says why one file of authorities does not stand behind another of
+// certificates, "" if it does.
+type trusted struct {
+	why                string
+	shown, authorities *pemFile
+	since, until       time.Time // when that there is nothing wrong holds at least
+}
+
+func (s *shelf) get(name string) *pemFile {
+	if f := s.files[name]; f != nil {
+		return f
+	}
+	f := &pemFile{}
+	f.text, f.err = s.read(name)
+	if f.err == nil {
+		if was := s.was(name); was != nil && bytes.Equal(was.text, f.text) {
+			f = was
+		} else {
+			f.certs, f.bad = pki.Certificates(f.text)
+		}
+	}
+	s.files[name] = f
+	return f
+}
+
+// was is the file as it was at the previous compilation, nil if it was not
+// read.
+func (s *shelf) was(name string) *pemFile {
+	if s.before == nil || s.before.files[name] == nil || s.before.files[name].err != nil {
+		return nil
+	}
+	return s.before.files[name]
+}
+
+// trusts returns what is known of two files from before.
+func (s *shelf) trusts(pair [2]string, now time.Time) (trusted, bool) {
+	if s.before == nil {
+		return trusted{}, false
+	}
+	t, ok := s.before.trust[pair]
+	return t, ok && t.why == "" && t.shown == s.get(pair[0]) && t.authorities == s.get(pair[1]) &&
+		now.IsZero() == t.since.IsZero() && !now.Before(t.since) && now.Before(t.until)
 }
 
 // untrusted is the function of that name over two files, each pair of which
@@ -37,31 +91,27 @@ func (k *checker) untrusted(shelf *shelf, shown, site, cacert string) string {
 		return "" // here; another site's may be within reach
 	}
 	pair := [2]string{shown, cacert}
-	why, known := shelf.trust[pair]
+	t, known := shelf.trust[pair]
 	if !known {
-		why = untrusted(shelf.get(shown).certs, authorities, k.opts.Now)
-		shelf.trust[pair] = why
+		if t, known = shelf.trusts(pair, k.opts.Now); !known {
+			t = trusted{shown: shelf.get(shown), authorities: shelf.get(cacert), since: k.opts.Now}
+			t.why = untrusted(t.shown.certs, authorities, k.opts.Now)
+			t.until = firstEnd(t.shown.certs, authorities)
+		}
+		shelf.trust[pair] = t
 	}
-	return why
+	return t.why
 }
 
-type pemFile struct {
-	text  []byte
-	certs []*x509.Certificate
-	err   error // of reading it
-	bad   error // of what is in it, as certificates
-}
-
-func (s *shelf) get(name string) *pemFile {
-	if f := s.files[name]; f != nil {
-		return f
+// firstEnd is when the first of the certificates expires.
+func firstEnd(shown, authorities []*x509.Certificate) time.Time {
+	end := shown[0].NotAfter
+	for _, c := range slices.Concat(shown, authorities) {
+		if c.NotAfter.Before(end) {
+			end = c.NotAfter
+		}
 	}
-	f := &pemFile{}
-	s.files[name] = f
-	if f.text, f.err = s.read(name); f.err == nil {
-		f.certs, f.bad = pki.Certificates(f.text)
-	}
-	return f
+	return end
 }
 
 // A block is an ssl block that is in force, of a link (peer is set) or of a
@@ -90,7 +140,11 @@ func (b block) whose() string {
 // of which something is known to be wrong already. A file with an absolute name
 // is of the host that runs the site, and is looked at there only.
 func (k *checker) files(silent map[[2]string]bool) {
-	shelf := &shelf{k.opts.ReadFile, map[string]*pemFile{}, map[[2]string]string{}}
+	shelf := &shelf{read: k.opts.ReadFile, files: map[string]*pemFile{}, trust: map[[2]string]trusted{}}
+	if p := k.opts.Previous; p != nil {
+		shelf.before = p.shelf
+	}
+	defer func() { shelf.before, k.shelf = nil, shelf }() // no history is kept
 	for _, name := range k.t.Names() {
 		s := k.t.Sites[name]
 		for _, m := range s.Listeners {

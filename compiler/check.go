@@ -27,6 +27,8 @@ type checker struct {
 	transit  *transit
 	literals map[string][]string // paths of literal secrets
 	findings diagnostic.List
+	ruled    *ruled
+	shelf    *shelf
 }
 
 // A locator finds a label or a value in the source.
@@ -38,12 +40,12 @@ func (k *checker) run() error {
 	for _, name := range k.t.Names() {
 		k.site(k.t.Sites[name])
 	}
-	all, err := runRules(k.facts())
-	if err != nil {
+	var err error
+	if k.ruled, err = k.rules(); err != nil {
 		return err
 	}
 	silent := map[[2]string]bool{}
-	for _, f := range k.told(all) {
+	for _, f := range k.told(k.ruled.found) {
 		k.findings = append(k.findings, k.word(f))
 		if strings.HasPrefix(f.rule, "server-") {
 			silent[[2]string{f.site, f.peer}] = true

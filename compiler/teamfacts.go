@@ -122,31 +122,31 @@ func (w *factsWriter) block(v any, absent fields, more map[string]any) error {
 		}
 	}
 	w.sites.WriteString("{")
-	alike := fields{}
+	alike := []byte("{")
 	for _, name := range slices.Sorted(maps.Keys(f)) {
-		if !ownFields[name] {
-			alike[name] = f[name]
+		if ownFields[name] {
+			w.label(name)
+			w.sites.Write(f[name])
+			w.sites.WriteString(",")
 			continue
 		}
-		w.label(name)
-		w.sites.Write(f[name])
-		w.sites.WriteString(",")
+		text := string(f[name])
+		if text[0] == '{' {
+			text = w.shared(text) // which CUE evaluates once
+		}
+		alike = fmt.Appendf(alike, "%q:%s,", name, text)
 	}
-	text, err := json.Marshal(alike)
-	if err != nil {
-		return err
-	}
-	w.sites.WriteString(w.shared(text))
+	w.sites.WriteString(w.shared(string(alike) + "}"))
 	w.sites.WriteString("},")
 	return nil
 }
 
 // shared is the name of the let that says what text does.
-func (w *factsWriter) shared(text json.RawMessage) string {
-	name, ok := w.lets[string(text)]
+func (w *factsWriter) shared(text string) string {
+	name, ok := w.lets[text]
 	if !ok {
 		name = fmt.Sprintf("_S%d", len(w.lets))
-		w.lets[string(text)] = name
+		w.lets[text] = name
 		fmt.Fprintf(&w.head, "let %s = %s\n", name, text)
 	}
 	return name
