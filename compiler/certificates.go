@@ -336,8 +336,7 @@ func (k *checker) clientCert(shelf *shelf, peer *topology.Site, m topology.Liste
 }
 
 // untrusted says why no certificate of the authorities stands behind the chain
-// shown, "" if one does or the authorities are not known. That one is out of
-// its time is told by itself.
+// shown, "" if one does. That one is out of its time is told by itself.
 func untrusted(shown, authorities []*x509.Certificate, now time.Time) string {
 	leaf := shown[0]
 	if now.IsZero() || now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
