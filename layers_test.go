@@ -66,8 +66,9 @@ var places = map[string]place{
 	"linkengine/spool":     {4, actual},
 	"emqx":                 {4, actual},
 
-	"source":        {5, wanted},
-	"source/splice": {5, wanted},
+	"source":           {5, wanted},
+	"source/splice":    {5, wanted},
+	"source/writeback": {5, wanted},
 
 	"httpapi":    {6, both},
 	"reconciler": {6, both},

@@ -3,6 +3,7 @@ package main
 import (
 	"math"
 	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -18,7 +19,7 @@ func TestVetTopologiesAreClean(t *testing.T) {
 		if err := c.write(dir); err != nil {
 			t.Fatal(err)
 		}
-		res, err := compiler.Compile(t.Context(), os.DirFS(dir), compiler.Options{Now: time.Now()})
+		res, err := compiler.Compile(t.Context(), os.DirFS(dir), compiler.Options{Now: time.Now(), ReadFile: func(name string) ([]byte, error) { return os.ReadFile(filepath.Join(dir, name)) }})
 		if err != nil {
 			t.Fatal(err)
 		}

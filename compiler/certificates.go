@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"bytes"
 	"cmp"
 	"crypto/x509"
 	"errors"
@@ -19,10 +20,16 @@ import (
 // expiresSoon is how long before its end a certificate is warned of.
 const expiresSoon = 30 * 24 * time.Hour
 
-// A shelf holds the certificate files that were read.
+// A shelf holds the certificate files that were read, and what came of looking
+// at them. The next compilation takes over what is the same then.
 type shelf struct {
-	read  func(name string) ([]byte, error)
-	files map[string]*pemFile
+	read   func(name string) ([]byte, error)
+	files  map[string]*pemFile
+	before *shelf // of the previous compilation, while this one goes on
+
+	// What was found of a certificate file and one of authorities: mostly many
+	// links come to one listener, and a signature takes time to verify.
+	trust map[[2]string]trusted
 }
 
 type pemFile struct {
@@ -32,16 +39,79 @@ type pemFile struct {
 	bad   error // of what is in it, as certificates
 }
 
+// A trusted says why one file of authorities does not stand behind another of
+// certificates, "" if it does.
+type trusted struct {
+	why                string
+	shown, authorities *pemFile
+	since, until       time.Time // when that there is nothing wrong holds at least
+}
+
 func (s *shelf) get(name string) *pemFile {
 	if f := s.files[name]; f != nil {
 		return f
 	}
 	f := &pemFile{}
-	s.files[name] = f
-	if f.text, f.err = s.read(name); f.err == nil {
-		f.certs, f.bad = pki.Certificates(f.text)
+	f.text, f.err = s.read(name)
+	if f.err == nil {
+		if was := s.was(name); was != nil && bytes.Equal(was.text, f.text) {
+			f = was
+		} else {
+			f.certs, f.bad = pki.Certificates(f.text)
+		}
 	}
+	s.files[name] = f
 	return f
+}
+
+// was is the file as it was at the previous compilation, nil if it was not
+// read.
+func (s *shelf) was(name string) *pemFile {
+	if s.before == nil || s.before.files[name] == nil || s.before.files[name].err != nil {
+		return nil
+	}
+	return s.before.files[name]
+}
+
+// trusts returns what is known of two files from before.
+func (s *shelf) trusts(pair [2]string, now time.Time) (trusted, bool) {
+	if s.before == nil {
+		return trusted{}, false
+	}
+	t, ok := s.before.trust[pair]
+	return t, ok && t.why == "" && t.shown == s.get(pair[0]) && t.authorities == s.get(pair[1]) &&
+		now.IsZero() == t.since.IsZero() && !now.Before(t.since) && now.Before(t.until)
+}
+
+// untrusted is the function of that name over two files, each pair of which
+// is looked at once.
+func (k *checker) untrusted(shelf *shelf, shown, site, cacert string) string {
+	authorities := k.certs(shelf, site, cacert)
+	if authorities == nil {
+		return "" // here; another site's may be within reach
+	}
+	pair := [2]string{shown, cacert}
+	t, known := shelf.trust[pair]
+	if !known {
+		if t, known = shelf.trusts(pair, k.opts.Now); !known {
+			t = trusted{shown: shelf.get(shown), authorities: shelf.get(cacert), since: k.opts.Now}
+			t.why = untrusted(t.shown.certs, authorities, k.opts.Now)
+			t.until = firstEnd(t.shown.certs, authorities)
+		}
+		shelf.trust[pair] = t
+	}
+	return t.why
+}
+
+// firstEnd is when the first of the certificates expires.
+func firstEnd(shown, authorities []*x509.Certificate) time.Time {
+	end := shown[0].NotAfter
+	for _, c := range slices.Concat(shown, authorities) {
+		if c.NotAfter.Before(end) {
+			end = c.NotAfter
+		}
+	}
+	return end
 }
 
 // A block is an ssl block that is in force, of a link (peer is set) or of a
@@ -70,7 +140,11 @@ func (b block) whose() string {
 // of which something is known to be wrong already. A file with an absolute name
 // is of the host that runs the site, and is looked at there only.
 func (k *checker) files(silent map[[2]string]bool) {
-	shelf := &shelf{k.opts.ReadFile, map[string]*pemFile{}}
+	shelf := &shelf{read: k.opts.ReadFile, files: map[string]*pemFile{}, trust: map[[2]string]trusted{}}
+	if p := k.opts.Previous; p != nil {
+		shelf.before = p.shelf
+	}
+	defer func() { shelf.before, k.shelf = nil, shelf }() // no history is kept
 	for _, name := range k.t.Names() {
 		s := k.t.Sites[name]
 		for _, m := range s.Listeners {
@@ -210,7 +284,7 @@ func (k *checker) pairing(shelf *shelf, s *topology.Site, l topology.Link) {
 	if shown := k.certs(shelf, peer.Name, m.SSL.CertFile); shown != nil {
 		d.Related = related("the certificate is this one", k.place(peer.Name, "listeners", m.Name, "ssl", "certfile"))
 		if l.SSL.Verify == "verify_peer" {
-			k.serverCert(shelf, s, l, shown, d)
+			k.serverCert(shelf, s, l, m, d)
 		}
 		d.Pos, d.Sites = k.place(peer.Name, "listeners", m.Name, "ssl", "certfile"), []string{peer.Name, s.Name}
 		d.Related = related("this link comes there", l.Pos)
@@ -219,13 +293,14 @@ func (k *checker) pairing(shelf *shelf, s *topology.Site, l topology.Link) {
 	if shown := k.certs(shelf, s.Name, l.SSL.CertFile); shown != nil && m.SSL.Verify == "verify_peer" {
 		d.Pos, d.Sites = k.link(s.Name, l.Name, "ssl", "certfile"), []string{s.Name, peer.Name}
 		d.Related = related("it is shown to this listener", m.Pos)
-		k.clientCert(shelf, peer, m, shown, d)
+		k.clientCert(shelf, peer, m, l, d)
 		k.expiry(shown, "the certificate of "+s.Name+"'s link to "+peer.Name, d)
 	}
 }
 
 // serverCert checks what the peer shows against what the link expects.
-func (k *checker) serverCert(shelf *shelf, s *topology.Site, l topology.Link, shown []*x509.Certificate, d diagnostic.Diagnostic) {
+func (k *checker) serverCert(shelf *shelf, s *topology.Site, l topology.Link, m topology.Listener, d diagnostic.Diagnostic) {
+	shown := shelf.get(m.SSL.CertFile).certs
 	list, err := parseServer(l.Server)
 	if err != nil {
 		return
@@ -241,7 +316,7 @@ func (k *checker) serverCert(shelf *shelf, s *topology.Site, l topology.Link, sh
 		d.Help = "address the peer by a name in its certificate, or write that name as server_name_indication"
 		k.add(d)
 	}
-	if why := untrusted(shown, k.certs(shelf, s.Name, l.SSL.CACertFile), k.opts.Now); why != "" {
+	if why := k.untrusted(shelf, m.SSL.CertFile, s.Name, l.SSL.CACertFile); why != "" {
 		d.Pos, d.Label = k.link(s.Name, l.Name, "ssl", "cacertfile"), "these authorities"
 		d.Message = fmt.Sprintf("%s's certificate is not trusted by %s's link: %s", l.Name, s.Name, why)
 		d.Help = "write the cacertfile with the authority that signed it"
@@ -251,9 +326,10 @@ func (k *checker) serverCert(shelf *shelf, s *topology.Site, l topology.Link, sh
 
 // clientCert checks what the link shows against what the peer's listener
 // expects.
-func (k *checker) clientCert(shelf *shelf, peer *topology.Site, m topology.Listener, shown []*x509.Certificate, d diagnostic.Diagnostic) {
+func (k *checker) clientCert(shelf *shelf, peer *topology.Site, m topology.Listener, l topology.Link, d diagnostic.Diagnostic) {
+	shown := shelf.get(l.SSL.CertFile).certs
 	d.Label = "this certificate"
-	if why := untrusted(shown, k.certs(shelf, peer.Name, m.SSL.CACertFile), k.opts.Now); why != "" {
+	if why := k.untrusted(shelf, l.SSL.CertFile, peer.Name, m.SSL.CACertFile); why != "" {
 		d.Message = fmt.Sprintf("the client certificate is not trusted by %s's listener %s: %s", peer.Name, m.Name, why)
 		d.Help = "show a certificate that an authority in the listener's cacertfile signed"
 		k.add(d)
@@ -268,12 +344,8 @@ func (k *checker) clientCert(shelf *shelf, peer *topology.Site, m topology.Liste
 }
 
 // untrusted says why no certificate of the authorities stands behind the chain
-// shown, "" if one does or the authorities are not known. That one is out of
-// its time is told by itself.
+// shown, "" if one does. That one is out of its time is told by itself.
 func untrusted(shown, authorities []*x509.Certificate, now time.Time) string {
-	if authorities == nil {
-		return ""
-	}
 	leaf := shown[0]
 	if now.IsZero() || now.Before(leaf.NotBefore) || now.After(leaf.NotAfter) {
 		now = leaf.NotBefore

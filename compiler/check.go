@@ -21,11 +21,15 @@ type checker struct {
 	opts   Options
 	edit   *editor // nil: the source cannot be edited
 
+	near     map[string]string // memo of meant
+	called   map[string]string // memo of renamed: keys of sites by the other name that they give themselves
 	incoming map[string][]arrival
 	visited  map[string]map[string][]visit // by site and listener
 	transit  *transit
 	literals map[string][]string // paths of literal secrets
 	findings diagnostic.List
+	ruled    *ruled
+	shelf    *shelf
 }
 
 // A locator finds a label or a value in the source.
@@ -37,12 +41,12 @@ func (k *checker) run() error {
 	for _, name := range k.t.Names() {
 		k.site(k.t.Sites[name])
 	}
-	all, err := runRules(k.facts())
-	if err != nil {
+	var err error
+	if k.ruled, err = k.rules(); err != nil {
 		return err
 	}
 	silent := map[[2]string]bool{}
-	for _, f := range k.told(all) {
+	for _, f := range k.told(k.ruled.found) {
 		k.findings = append(k.findings, k.word(f))
 		if strings.HasPrefix(f.rule, "server-") {
 			silent[[2]string{f.site, f.peer}] = true
@@ -194,19 +198,37 @@ var ruleOrder = [...]string{
 // renamed returns the site that calls its cluster by a name other than its
 // key, namely by this one.
 func (k *checker) renamed(name string) string {
-	for key, declared := range k.names {
-		if declared == name && key != name {
-			return key
+	if k.called == nil {
+		k.called = map[string]string{}
+		for key, declared := range k.names {
+			if key != declared {
+				k.called[declared] = key
+			}
 		}
 	}
-	return ""
+	return k.called[name]
+}
+
+// meant is the site whose name was probably meant by one that no site has. One
+// slip of the pen tends to stand in many links, and all names must be looked at
+// for it.
+func (k *checker) meant(name string) string {
+	meant, known := k.near[name]
+	if !known {
+		if k.near == nil {
+			k.near = map[string]string{}
+		}
+		meant = suggest(name, k.t.Names())
+		k.near[name] = meant
+	}
+	return meant
 }
 
 // explained reports whether a missing link back is there under a wrong name,
 // which is told by itself.
 func (k *checker) explained(f found) bool {
 	for _, l := range k.t.Sites[f.peer].Links {
-		if k.t.Sites[l.Name] == nil && (suggest(l.Name, k.t.Names()) == f.site || k.names[f.site] == l.Name) {
+		if k.t.Sites[l.Name] == nil && (k.meant(l.Name) == f.site || k.names[f.site] == l.Name) {
 			return true
 		}
 	}

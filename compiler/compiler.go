@@ -64,6 +64,9 @@ type Result struct {
 
 	parts map[string]*part // by file, of those that were evaluated alone
 	rest  *part            // of all others
+
+	ruled *ruled
+	shelf *shelf // the certificate files that were read
 }
 
 // Compile reads the CUE package topology at the root of fsys. Faults of the
@@ -137,6 +140,8 @@ func (c *compilation) compile(opts Options) (*Result, error) {
 		masked:   c.masked,
 		parts:    c.parts,
 		rest:     c.rest,
+		ruled:    k.ruled,
+		shelf:    k.shelf,
 	}
 	stop()
 	c.watch.note("rules", fmt.Sprintf("%d links", t.Links()))

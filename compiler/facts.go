@@ -1,6 +1,8 @@
 package compiler
 
 import (
+	"crypto/sha256"
+	"encoding/json"
 	"fmt"
 	"maps"
 	"slices"
@@ -318,6 +320,28 @@ func credentialsOf(s *topology.Site) []credential {
 	}
 	note(s.Target.Secret, "target", "emqx", "secret")
 	return all
+}
+
+// What the rules made of some facts.
+type ruled struct {
+	digest [sha256.Size]byte // of the facts
+	found  map[string][]found
+}
+
+// rules evaluates rules.cue over the facts, unless they are what they were:
+// most edits, such as one of topics, give the rules nothing new.
+func (k *checker) rules() (*ruled, error) {
+	facts := k.facts()
+	text, err := json.Marshal(facts)
+	if err != nil {
+		return nil, fmt.Errorf("read the facts: %w", err)
+	}
+	r := &ruled{digest: sha256.Sum256(text)}
+	if p := k.opts.Previous; p != nil && p.ruled != nil && p.ruled.digest == r.digest {
+		return p.ruled, nil
+	}
+	r.found, err = runRules(facts)
+	return r, err
 }
 
 // runRules evaluates rules.cue over the facts.

@@ -11,15 +11,17 @@ func suggest(word string, candidates []string) string {
 	if len(word) > 256 {
 		return ""
 	}
+	as := word // it is written
+	word = strings.ToLower(word)
 	best, bestAt, tied := "", len(word)/3+1, false
 	if bestAt > 4 {
 		bestAt = 4
 	}
 	for _, c := range candidates {
-		if c == word || len(c) > 256 {
+		if c == as || len(c) > 256 {
 			continue
 		}
-		d := distance(strings.ToLower(word), strings.ToLower(c), bestAt)
+		d := distance(word, strings.ToLower(c), bestAt)
 		switch {
 		case d < bestAt || d == bestAt && best == "":
 			best, bestAt, tied = c, d, false

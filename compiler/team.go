@@ -2,7 +2,6 @@ package compiler
 
 import (
 	"bytes"
-	"encoding/json"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -163,16 +162,12 @@ func (t *team) evaluate(top *topology.Topology) (cue.Value, error) {
 		t.cueFaults(failed, nil)
 		return cue.Value{}, nil
 	}
-	facts, err := teamFacts(top, t.spoken(top))
-	if err != nil {
-		return cue.Value{}, err
-	}
-	text, err := json.Marshal(facts) // which is CUE
+	text, err := teamFacts(top, t.spoken(top))
 	if err != nil {
 		return cue.Value{}, fmt.Errorf("give the facts to the rules: %w", err)
 	}
 	ctx := cuecontext.New()
-	sites := ctx.CompileBytes(text, cue.Filename(ownPrefix+"facts.cue"))
+	sites := ctx.CompileBytes(text, cue.Filename(ownPrefix+"facts.cue")).LookupPath(cue.ParsePath("sites"))
 	return ctx.BuildInstance(inst).FillPath(cue.ParsePath("sites"), sites), nil
 }
 
@@ -281,87 +276,6 @@ func (t *team) spoken(top *topology.Topology) map[string]bool {
 	}
 	maps.DeleteFunc(names, func(_ string, spoken bool) bool { return !spoken })
 	return names
-}
-
-// teamFacts are the sites as a team's rules see them: every field is there,
-// with EMQX's names, server is host:port, and a credential written in the
-// source is six asterisks. Of labels, those that are spoken of are there, empty
-// where a site has none, so that a rule can ask for the region of every site.
-func teamFacts(top *topology.Topology, spoken map[string]bool) (map[string]any, error) {
-	all := make(map[string]any, len(top.Sites))
-	for name, s := range top.Sites {
-		links, listeners := map[string]any{}, map[string]any{}
-		for _, l := range s.Links {
-			m, err := flat(l, map[string]any{
-				"username": "", "password": "", "password_hash": "", "export": []any{}, "inbound": map[string]any{},
-				"queue": map[string]any{}, "retained": false, "tcp_opts": map[string]any{},
-			})
-			if err != nil {
-				return nil, err
-			}
-			m["peer"] = l.Name
-			if l.Address != "" {
-				m["server"] = l.Address
-			}
-			links[l.Name] = m
-		}
-		for _, l := range s.Listeners {
-			m, err := flat(l, map[string]any{"advertise": []any{}, "mountpoint": "", "max_connections": 0})
-			if err != nil {
-				return nil, err
-			}
-			listeners[l.Name] = m
-		}
-		labels := map[string]any{}
-		for k := range spoken {
-			labels[k] = ""
-		}
-		for k, v := range s.Labels {
-			labels[k] = v
-		}
-		all[name] = map[string]any{
-			"name": s.Name, "labels": labels, "host": s.Host, "links": links, "listeners": listeners,
-			"target": map[string]any{"kind": s.Target.Kind, "version": s.Target.Version, "nodes": s.Target.Nodes},
-			"access": map[string]any{"anonymous": s.Access.Anonymous},
-			"intent": map[string]any{"publishes": texts(s.Intent.Publishes), "subscribes": texts(s.Intent.Subscribes)},
-		}
-	}
-	return all, nil
-}
-
-func texts[T ~string](l []T) []any {
-	out := []any{}
-	for _, x := range l {
-		out = append(out, string(x))
-	}
-	return out
-}
-
-// flat is a value in its JSON form, with what that leaves out.
-func flat(v any, absent map[string]any) (map[string]any, error) {
-	text, err := json.Marshal(v)
-	if err != nil {
-		return nil, fmt.Errorf("give the facts to the rules: %w", err)
-	}
-	m := map[string]any{}
-	dec := json.NewDecoder(strings.NewReader(string(text)))
-	dec.UseNumber()
-	if err := dec.Decode(&m); err != nil {
-		return nil, fmt.Errorf("give the facts to the rules: %w", err)
-	}
-	under(m, absent)
-	if ssl, ok := m["ssl"].(map[string]any); ok {
-		under(ssl, map[string]any{"cacertfile": "", "certfile": "", "keyfile": "", "password": "", "server_name_indication": "", "fail_if_no_peer_cert": false})
-	}
-	return m, nil
-}
-
-func under(m, defaults map[string]any) {
-	for k, v := range defaults {
-		if _, ok := m[k]; !ok {
-			m[k] = v
-		}
-	}
 }
 
 // unknownRules tells severities of rules that nobody has, and one that would

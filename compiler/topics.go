@@ -28,19 +28,19 @@ func (k *checker) filters(site string, l topology.Link, field string, texts []to
 	good := make([]topic.Filter, 0, len(texts))
 	places := make([]int, 0, len(texts))
 	for i, t := range texts {
-		d := k.topicFinding(site, l, field, i)
 		f, err := topic.Parse(string(t))
-		switch {
-		case err != nil:
+		if err == nil && f.Reserved() == "" {
+			good, places = append(good, f), append(places, i)
+			continue
+		}
+		d := k.topicFinding(site, l, field, i)
+		if err != nil {
 			d.Rule, d.Message, d.Label = "topic-invalid", err.Error(), "no topic filter"
 			d.Help = "# stands alone as the last level, + alone as a level; clinkc explain topic-invalid"
-		case f.Reserved() != "":
+		} else {
 			d.Rule, d.Label = "topic-reserved", "this filter"
 			d.Message = fmt.Sprintf("%s in %s: topics under %s are never carried by a link", quoted(string(t)), field, strings.TrimSuffix(f.Reserved(), "/"))
 			d.Help = reservedHelp(f)
-		default:
-			good, places = append(good, f), append(places, i)
-			continue
 		}
 		k.add(d)
 	}

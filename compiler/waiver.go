@@ -40,12 +40,20 @@ func (c *compilation) waive(l diagnostic.List, now time.Time, own map[string]boo
 	if len(all) == 0 {
 		return l
 	}
+	by := map[ruleIn][]*waiver{}
+	for _, w := range all {
+		for _, rule := range w.rules {
+			by[ruleIn{rule, w.over.File}] = append(by[ruleIn{rule, w.over.File}], w)
+		}
+	}
 	l = slices.DeleteFunc(l, func(d diagnostic.Diagnostic) bool {
 		waived := false
-		for _, w := range all {
-			if slices.Contains(w.rules, d.Rule) && w.holdsFor(d, c.index) {
-				w.used[d.Rule] = true
-				waived = waived || !w.expired(now)
+		for _, pos := range c.concerns(d) {
+			for _, w := range by[ruleIn{d.Rule, pos.File}] {
+				if within(w.over, pos) {
+					w.used[d.Rule] = true
+					waived = waived || !w.expired(now)
+				}
 			}
 		}
 		return waived
@@ -60,15 +68,19 @@ func (w *waiver) expired(now time.Time) bool {
 	return !w.until.IsZero() && !now.IsZero() && !now.Before(w.until)
 }
 
-// holdsFor reports whether a finding, or the link that it speaks of, lies in
-// the waiver's part of the source.
-func (w *waiver) holdsFor(d diagnostic.Diagnostic, x *index) bool {
-	if within(w.over, d.Pos) {
-		return true
+// A ruleIn is a rule in a file.
+type ruleIn struct{ rule, file string }
+
+// concerns are the places that a waiver of a finding may lie around: its own,
+// and those of the links that it speaks of.
+func (c *compilation) concerns(d diagnostic.Diagnostic) []diagnostic.Pos {
+	all := []diagnostic.Pos{d.Pos}
+	for _, s := range d.Holds {
+		if s.Peer != "" {
+			all = append(all, c.index.labelPos(linkPath(s.Site, s.Peer)...))
+		}
 	}
-	return slices.ContainsFunc(d.Holds, func(s diagnostic.Scope) bool {
-		return s.Peer != "" && within(w.over, x.labelPos(linkPath(s.Site, s.Peer)...))
-	})
+	return all
 }
 
 func within(over, p diagnostic.Pos) bool {

@@ -76,8 +76,7 @@ func (k *checker) wordNameMismatch(f found, d *diagnostic.Diagnostic) {
 
 func (k *checker) wordUnknown(f found, d *diagnostic.Diagnostic) {
 	d.Message, d.Label = fmt.Sprintf("%s links to %s, but no site has that name", f.site, f.peer), "this link"
-	names := k.t.Names()
-	if meant := suggest(f.peer, names); meant != "" {
+	if meant := k.meant(f.peer); meant != "" {
 		d.Message += "; did you mean " + meant + "?"
 		d.Related = related(meant+" is here", k.t.Sites[meant].Pos)
 		d.Sites = append(d.Sites, meant)
@@ -85,7 +84,7 @@ func (k *checker) wordUnknown(f found, d *diagnostic.Diagnostic) {
 		return
 	}
 	const most = 8
-	more := ""
+	names, more := k.t.Names(), ""
 	if len(names) > most {
 		names, more = names[:most], fmt.Sprintf(" and %d more", len(names)-most)
 	}
