@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -23,7 +24,8 @@ type checker struct {
 	incoming map[string][]arrival
 	visited  map[string]map[string][]visit // by site and listener
 	transit  *transit
-	literals map[string][]string // paths of literal secrets
+	literals map[string][]string  // paths of literal secrets
+	meants   map[[2]string]string // see meant, by site and name
 	findings diagnostic.List
 }
 
@@ -32,7 +34,7 @@ type locator func(path []string, label bool) (diagnostic.Pos, bool)
 
 func (k *checker) run() error {
 	k.incoming, k.transit = arrivals(k.t), newTransit(k.t)
-	k.literals = map[string][]string{}
+	k.literals, k.meants = map[string][]string{}, map[[2]string]string{}
 	for _, name := range k.t.Names() {
 		k.site(k.t.Sites[name])
 	}
@@ -205,11 +207,33 @@ func (k *checker) renamed(name string) string {
 // which is told by itself.
 func (k *checker) explained(f found) bool {
 	for _, l := range k.t.Sites[f.peer].Links {
-		if k.t.Sites[l.Name] == nil && (suggest(l.Name, k.t.Names()) == f.site || k.names[f.site] == l.Name) {
+		if k.t.Sites[l.Name] == nil && (k.meant(f.peer, l.Name) == f.site || k.names[f.site] == l.Name) {
 			return true
 		}
 	}
 	return false
+}
+
+// meant returns the site that a link to a name that no site has was probably
+// meant for, or "". A site that links here and waits for its other half comes
+// before all others: where names are numbered, many are close.
+func (k *checker) meant(site, name string) string {
+	if meant, ok := k.meants[[2]string{site, name}]; ok {
+		return meant
+	}
+	var free, waiting []string
+	for _, other := range k.t.Names() {
+		if _, linked := k.t.Sites[site].Link(other); linked || other == site {
+			continue
+		}
+		free = append(free, other)
+		if _, waits := k.t.Sites[other].Link(site); waits {
+			waiting = append(waiting, other)
+		}
+	}
+	meant := cmp.Or(suggest(name, waiting), suggest(name, free))
+	k.meants[[2]string{site, name}] = meant
+	return meant
 }
 
 // silenced reports whether what the rule looks at is itself at fault, or may
