@@ -132,7 +132,8 @@ func (e *editor) into(file string, s *ast.StructLit, name, value string) (diagno
 			return diagnostic.Edit{}, false // a comment stands alone in there
 		}
 		outer = indentAt(text, open)
-		return at(open, shut, nl+textBlock(field, outer+"\t", "\t", nl)+outer)
+		// The braces are in the range, so that no second edit is laid into it.
+		return at(open-1, shut+1, "{"+nl+textBlock(field, outer+"\t", "\t", nl)+outer+"}")
 	}
 	last := s.Elts[len(s.Elts)-1]
 	if bytes.IndexByte(text[open:shut], '\n') < 0 {

@@ -17,7 +17,7 @@ import (
 
 // maxRounds bounds how often what was mended is looked at again: a mend may
 // bring to light what another one can mend.
-const maxRounds = 10
+const maxRounds = 100
 
 // fix mends in the source what can be mended for certain, and prints the
 // findings that remain. Every mend is tried in memory first: one after which
@@ -95,13 +95,16 @@ func (m *mender) run(ctx context.Context, now *loaded) error {
 	return ctx.Err()
 }
 
-// apart leaves out mends that touch what an earlier one changes.
+// apart leaves out mends that touch what an earlier one changes. Those that put
+// something in at one place follow each other there.
 func apart(list diagnostic.List) diagnostic.List {
 	var kept diagnostic.List
 	var edits []diagnostic.Edit
 	for _, d := range list {
 		meets := slices.ContainsFunc(d.Fix.Edits, func(e diagnostic.Edit) bool {
-			return slices.ContainsFunc(edits, func(x diagnostic.Edit) bool { return touch(e.Pos, x.Pos) })
+			return slices.ContainsFunc(edits, func(x diagnostic.Edit) bool {
+				return e.Pos != x.Pos && touch(e.Pos, x.Pos) || e.Pos == x.Pos && !inserts(e)
+			})
 		})
 		if !meets {
 			kept, edits = append(kept, d), append(edits, d.Fix.Edits...)
@@ -188,6 +191,11 @@ func uncovered(d diagnostic.Diagnostic, aims diagnostic.List) bool {
 	})
 }
 
+// inserts reports whether an edit only puts something in.
+func inserts(e diagnostic.Edit) bool {
+	return e.Pos.Line == e.Pos.EndLine && e.Pos.Column == e.Pos.EndColumn
+}
+
 // touch reports whether two ranges overlap or meet.
 func touch(a, b diagnostic.Pos) bool {
 	if a.File != b.File {
@@ -209,7 +217,9 @@ func applyEdits(sources map[string][]byte, edits []diagnostic.Edit) (map[string]
 		if !ok {
 			return nil, fmt.Errorf("%s was not read", file)
 		}
-		// From the end on, so that offsets before stay as they are.
+		// From the end on, so that offsets before stay as they are; of those at
+		// one place the last one first, so that they come to stand in order.
+		slices.Reverse(list)
 		slices.SortStableFunc(list, func(a, b diagnostic.Edit) int { return b.Pos.Compare(a.Pos) })
 		for _, e := range list {
 			from, to := offset(text, e.Pos.Line, e.Pos.Column), offset(text, e.Pos.EndLine, e.Pos.EndColumn)
