@@ -216,7 +216,8 @@ func (k *checker) explained(f found) bool {
 
 // meant returns the site that a link to a name that no site has was probably
 // meant for, or "". A site that links here and waits for its other half comes
-// before all others: where names are numbered, many are close.
+// before all others: where names are numbered, many are close. Of those, the
+// one that the link's server is an endpoint of needs no name that is close.
 func (k *checker) meant(site, name string) string {
 	if meant, ok := k.meants[[2]string{site, name}]; ok {
 		return meant
@@ -231,9 +232,21 @@ func (k *checker) meant(site, name string) string {
 			waiting = append(waiting, other)
 		}
 	}
+	l, _ := k.t.Sites[site].Link(name)
+	reached := slices.DeleteFunc(slices.Clone(waiting), func(other string) bool { return !listensAt(k.t.Sites[other], addressOf(l)) })
 	meant := cmp.Or(suggest(name, waiting), suggest(name, free))
+	if len(reached) == 1 {
+		meant = reached[0]
+	}
 	k.meants[[2]string{site, name}] = meant
 	return meant
+}
+
+// listensAt reports whether an address is an endpoint of a site.
+func listensAt(s *topology.Site, a address) bool {
+	return slices.ContainsFunc(s.Listeners, func(l topology.Listener) bool {
+		return l.Enable && slices.ContainsFunc(endpoints(l), func(e address) bool { return e.String() == a.String() })
+	})
 }
 
 // silenced reports whether what the rule looks at is itself at fault, or may
