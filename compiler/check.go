@@ -245,7 +245,7 @@ func (k *checker) meant(site, name string) string {
 // listensAt reports whether an address is an endpoint of a site.
 func listensAt(s *topology.Site, a address) bool {
 	return slices.ContainsFunc(s.Listeners, func(l topology.Listener) bool {
-		return l.Enable && slices.ContainsFunc(endpoints(l), func(e address) bool { return e.String() == a.String() })
+		return l.Enable && slices.ContainsFunc(endpoints(l), func(e address) bool { return e.key() == a.key() })
 	})
 }
 

@@ -168,7 +168,7 @@ func (k *checker) listeners(s *topology.Site, server, message string) []diagnost
 	for _, m := range s.Listeners {
 		for _, a := range endpoints(m) {
 			switch {
-			case a.String() == list[0].String():
+			case a.key() == list[0].key():
 				return related(message, m.Pos)
 			case a.host == list[0].host && host.IsZero():
 				host = m.Pos
