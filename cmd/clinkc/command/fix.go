@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -263,25 +262,13 @@ func (m *mender) write() error {
 		}
 	}()
 	for name, text := range m.files.texts {
-		place, err := filepath.EvalSymlinks(filepath.Join(base, filepath.FromSlash(name)))
-		if err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
-		now, err := os.ReadFile(place)
-		if err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
-		if !bytes.Equal(now, m.original[name]) {
-			return fmt.Errorf("write %s: it was changed meanwhile; nothing is mended: run vet --fix again", name)
-		}
-		p, err := prepare(place, text)
-		if err != nil {
+		p, err := supersede(filepath.Join(base, filepath.FromSlash(name)), m.original[name], text)
+		if errors.Is(err, errChanged) {
+			return fmt.Errorf("%w; nothing is mended: run vet --fix again", err)
+		} else if err != nil {
 			return err
 		}
 		ready = append(ready, p)
-		if err := os.Chmod(p.temp, fileMode(place)); err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
 	}
 	for _, p := range ready {
 		if err := p.commit(); err != nil {
