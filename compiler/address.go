@@ -23,6 +23,16 @@ type address struct {
 	stated bool // the port was written
 }
 
+// key is the same for addresses that are the same in other words: the name of
+// the own machine, and a name that ends in the root's dot.
+func (a address) key() string {
+	host := strings.TrimSuffix(a.host, ".")
+	if host == "localhost" {
+		host = "127.0.0.1"
+	}
+	return net.JoinHostPort(host, strconv.Itoa(a.port))
+}
+
 func (a address) String() string { return net.JoinHostPort(a.host, strconv.Itoa(a.port)) }
 
 // parseServer reads a link's server: host, host:port, [IPv6]:port, each

@@ -33,6 +33,8 @@ func TestTimeoutNamesTheFile(t *testing.T) {
 			fstest.MapFS{"a.cue": text(strings.ReplaceAll(good, "%", "a")), "m.cue": text(slow), "z.cue": text(strings.ReplaceAll(good, "%", "z"))}},
 		{"among files that refer to one another", "evaluating m.cue or n.cue given up",
 			fstest.MapFS{"a.cue": text(strings.ReplaceAll(good, "%", "a")), "m.cue": text(slow), "n.cue": text("package topology\n\nsites: c: labels: sites.a.labels\n")}},
+		{"among a team's own rules", "evaluating rules/slow.cue given up",
+			fstest.MapFS{"a.cue": text(strings.ReplaceAll(good, "%", "a")), "rules/slow.cue": text(strings.ReplaceAll(strings.ReplaceAll(slow, "topology", "rules"), "sites: b: labels: x: \"\\(len(_b))\"", "findings: x: _b"))}},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			_, err := compiler.Compile(context.Background(), tt.files, compiler.Options{Timeout: 400 * time.Millisecond})

@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"cmp"
 	"fmt"
 	"regexp"
 	"slices"
@@ -21,12 +22,15 @@ type checker struct {
 	opts   Options
 	edit   *editor // nil: the source cannot be edited
 
-	near     map[string]string // memo of meant
 	called   map[string]string // memo of renamed: keys of sites by the other name that they give themselves
 	incoming map[string][]arrival
 	visited  map[string]map[string][]visit // by site and listener
 	transit  *transit
-	literals map[string][]string // paths of literal secrets
+	literals map[string][]string  // paths of literal secrets
+	meants   map[[2]string]string // see meant, by site and name
+	near     map[string][]string  // see close
+	linkers  map[string][]string  // who links to a name
+	waiting  map[string][]string  // see waitingFor
 	findings diagnostic.List
 	ruled    *ruled
 	shelf    *shelf
@@ -37,7 +41,8 @@ type locator func(path []string, label bool) (diagnostic.Pos, bool)
 
 func (k *checker) run() error {
 	k.incoming, k.transit = arrivals(k.t), newTransit(k.t)
-	k.literals = map[string][]string{}
+	k.literals, k.meants = map[string][]string{}, map[[2]string]string{}
+	k.near, k.waiting = map[string][]string{}, map[string][]string{}
 	for _, name := range k.t.Names() {
 		k.site(k.t.Sites[name])
 	}
@@ -209,30 +214,77 @@ func (k *checker) renamed(name string) string {
 	return k.called[name]
 }
 
-// meant is the site whose name was probably meant by one that no site has. One
-// slip of the pen tends to stand in many links, and all names must be looked at
-// for it.
-func (k *checker) meant(name string) string {
-	meant, known := k.near[name]
-	if !known {
-		if k.near == nil {
-			k.near = map[string]string{}
-		}
-		meant = suggest(name, k.t.Names())
-		k.near[name] = meant
-	}
-	return meant
-}
-
 // explained reports whether a missing link back is there under a wrong name,
 // which is told by itself.
 func (k *checker) explained(f found) bool {
 	for _, l := range k.t.Sites[f.peer].Links {
-		if k.t.Sites[l.Name] == nil && (k.meant(l.Name) == f.site || k.names[f.site] == l.Name) {
+		if k.t.Sites[l.Name] == nil && (k.meant(f.peer, l.Name) == f.site || k.names[f.site] == l.Name) {
 			return true
 		}
 	}
 	return false
+}
+
+// meant returns the site that a link to a name that no site has was probably
+// meant for, or "". A site that links here and waits for its other half comes
+// before all others: where names are numbered, many are close. Of those, the
+// one that the link's server is an endpoint of needs no name that is close.
+func (k *checker) meant(site, name string) string {
+	if meant, ok := k.meants[[2]string{site, name}]; ok {
+		return meant
+	}
+	waiting := k.waitingFor(site)
+	l, _ := k.t.Sites[site].Link(name)
+	reached := slices.DeleteFunc(slices.Clone(waiting), func(other string) bool { return !listensAt(k.t.Sites[other], addressOf(l)) })
+	meant := cmp.Or(suggest(name, waiting), suggest(name, k.unlinked(site, k.close(name))))
+	if len(reached) == 1 {
+		meant = reached[0]
+	}
+	k.meants[[2]string{site, name}] = meant
+	return meant
+}
+
+// close are the sites whose names may be meant by one that is none.
+func (k *checker) close(name string) []string {
+	l, known := k.near[name]
+	if !known {
+		l = nearTo(name, k.t.Names())
+		k.near[name] = l
+	}
+	return l
+}
+
+// waitingFor are the sites that link to a site which does not link back.
+func (k *checker) waitingFor(site string) []string {
+	if k.linkers == nil {
+		k.linkers = map[string][]string{}
+		for _, from := range k.t.Names() {
+			for _, l := range k.t.Sites[from].Links {
+				k.linkers[l.Name] = append(k.linkers[l.Name], from)
+			}
+		}
+	}
+	l, known := k.waiting[site]
+	if !known {
+		l = k.unlinked(site, k.linkers[site])
+		k.waiting[site] = l
+	}
+	return l
+}
+
+// unlinked are those of the others that a site has no link to.
+func (k *checker) unlinked(site string, others []string) []string {
+	return slices.DeleteFunc(slices.Clone(others), func(other string) bool {
+		_, linked := k.t.Sites[site].Link(other)
+		return linked || other == site
+	})
+}
+
+// listensAt reports whether an address is an endpoint of a site.
+func listensAt(s *topology.Site, a address) bool {
+	return slices.ContainsFunc(s.Listeners, func(l topology.Listener) bool {
+		return l.Enable && slices.ContainsFunc(endpoints(l), func(e address) bool { return e.key() == a.key() })
+	})
 }
 
 // silenced reports whether what the rule looks at is itself at fault, or may

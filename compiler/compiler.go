@@ -118,6 +118,7 @@ func (c *compilation) compile(opts Options) (*Result, error) {
 	}
 	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, opts: opts, edit: &editor{c.index}}
 	stop := c.watch.start("rules")
+	c.watch.doing(c.src.describe())
 	own, err := c.readTeam()
 	if err != nil {
 		return nil, err

@@ -97,7 +97,7 @@ func indexEndpoints(t *topology.Topology) endpointIndex {
 				continue
 			}
 			for _, a := range endpoints(l) {
-				put(x.address, a.String(), name)
+				put(x.address, a.key(), name)
 				if !isLoopback(a.host) { // that is no site's own
 					put(x.host, a.host, name)
 				}
@@ -110,7 +110,7 @@ func indexEndpoints(t *topology.Topology) endpointIndex {
 // lands returns the sites that an address leads to: those that advertise it,
 // else the one site that the host belongs to, if that is not the peer.
 func (x endpointIndex) lands(a address, peer string) map[string]bool {
-	if sites := x.address[a.String()]; sites != nil {
+	if sites := x.address[a.key()]; sites != nil {
 		return sites
 	}
 	if sites := x.host[a.host]; len(sites) == 1 && !sites[peer] {
@@ -220,7 +220,7 @@ func meets(peer *topology.Site, l topology.Link) (topology.Listener, bool) {
 	var met *topology.Listener
 	for i := range peer.Listeners {
 		m := &peer.Listeners[i]
-		if !m.Enable || !slices.ContainsFunc(endpoints(*m), func(a address) bool { return a.String() == list[0].String() }) {
+		if !m.Enable || !slices.ContainsFunc(endpoints(*m), func(a address) bool { return a.key() == list[0].key() }) {
 			continue
 		}
 		if met == nil || fits(*m, l) && !fits(*met, l) {

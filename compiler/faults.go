@@ -1,8 +1,8 @@
 package compiler
 
 import (
-	"fmt"
 	"slices"
+	"strconv"
 	"strings"
 
 	"clink/compiler/cuetext"
@@ -144,21 +144,27 @@ func isLink(path []string) bool {
 }
 
 func (c *compilation) walkList(v cue.Value, s *shape, path []string, external bool) {
-	// List refuses a list with a fault inside; Fields goes over its elements.
-	it, err := v.Fields()
-	if err != nil {
-		c.leaf(v, s, path)
-		return
-	}
 	before := len(c.findings)
-	for it.Next() {
-		sel := it.Selector()
-		if sel.Type() == cue.IndexLabel && it.Value().Validate(cue.Concrete(true)) != nil {
-			c.walk(it.Value(), s.elem, append(slices.Clone(path), fmt.Sprint(sel.Index())), external)
+	for i, el := range elements(v) {
+		if el.Validate(cue.Concrete(true)) != nil {
+			c.walk(el, s.elem, append(slices.Clone(path), strconv.Itoa(i)), external)
 		}
 	}
 	if len(c.findings) == before {
 		c.leaf(v, s, path)
+	}
+}
+
+// elements returns those of a list, also of one with faults inside: List and
+// Fields each refuse some of these.
+func elements(v cue.Value) []cue.Value {
+	var l []cue.Value
+	for {
+		el := v.LookupPath(cue.MakePath(cue.Index(len(l))))
+		if !el.Exists() {
+			return l
+		}
+		l = append(l, el)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"strings"
 	"testing"
 	"testing/fstest"
+	"time"
 
 	"clink/diagnostic"
 
@@ -41,6 +42,7 @@ func (d drawer) link(own string) string {
 		d.often(fmt.Sprintf("server: %q", peer+".example.net:1883"), `server: "`+own+`.example.net"`, `servr: "x"`, `server: 7`, `server: "c.example.net:1883,d:1"`),
 		d.often(`topics: ["x/#"]`, `topics: ["x/#", "x/1"]`, `topics: ["a/#/b"]`, `topics: "x"`, `topics: [1, "y"]`, "enable: false"),
 		d.often("", ", pool_size: 0", ", pool_size: 3", ", enable: false", ", ssl: enable: true", `, retry_interval: "5x"`, `, password: "file://secrets/x"`,
+			` @clink(ignore="server-unknown,one-sided,unknown-site",reason="known",until="2026-10-01")`, `, pool_size: 3 @clink(ignore="few",reason="known")`,
 			`, pool_size: 0x10`, `, topics: ["x/#"]`, `, "clientid": "same-"`, `, resource_opts: {inflight_window: 1_000}`, ", pool_size: -1", ", pool_size: int | *4"))
 }
 
@@ -51,7 +53,7 @@ func (d drawer) body(own string) string {
 		b.WriteString("\t\t" + d.link(own) + "\n")
 	}
 	fmt.Fprintf(&b, "\t}\n%s}", d.often("", "\tcluster: name: \"other\"\n", "\ttarget: external: true\n", "\tlabels: x: _|_\n", "\tlet n = \"eu\"\n\tlabels: region: n\n",
-		"\tfrob: 1\n", "\tlabels: r: labels.s\n\tlabels: s: \"1\"\n", "\t_own: 1\n", "\tcluster: links: {for p in [\"a\", \"b\"] {(p): pool_size: 2}}\n", "\tlabels: z: missing\n", "\tlabels: {x: string}\n"))
+		"\tfrob: 1\n", "\t@clink(ignore=\"one-sided\",reason=\"known\")\n", "\t@clink(ignore=\"frobs\",reason=\"x\")\n", "\tlabels: r: labels.s\n\tlabels: s: \"1\"\n", "\t_own: 1\n", "\tcluster: links: {for p in [\"a\", \"b\"] {(p): pool_size: 2}}\n", "\tlabels: z: missing\n", "\tlabels: {x: string}\n"))
 	return b.String()
 }
 
@@ -85,7 +87,8 @@ func (d drawer) oddFile(site, other, text string) string {
 		fmt.Sprintf("sites: %q: cluster: links: %q: server: \"z:1\"\n", site, other),
 		fmt.Sprintf("sites: %q: cluster: links: %q: server: sites.%q.listeners.m.advertise[0]\n", site, other, other),
 		"policy: severity: \"one-sided\": \""+d.oneOf("off", "warning", "bad")+"\"\n",
-		"policy: severity: \"one-sidd\": \"off\"\n",
+		"policy: severity: \"one-sidd\": \"off\"\n", "policy: severity: few: \"warning\"\n", "policy: severity: \"server-unknown\": \"info\"\n",
+		"@clink(ignore=\"one-sided\",reason=\"all\")\n"+text,
 		"site: {}\n", "sits: a: {}\n", "sites: 5\n", "sites: a: 5\n", "sites: {}\n", "labels: missing\n",
 		"sites: a: {{{\n", "sites: a: \"\n", "package other\n"+text,
 		fmt.Sprintf("import \"strings\"\n\nsites: %q: labels: up: strings.ToUpper(\"x\")\n", site),
@@ -163,8 +166,9 @@ func TestIncrementalEqualsFull(t *testing.T) {
 		var previous *Result
 		was := map[string][]byte{}
 		for range rapid.IntRange(1, 8).Draw(t, "steps") {
-			got := compileWith(t, files, Options{Previous: previous}, false)
-			same(t, "incremental and full", files, got, compileWith(t, files, Options{}, false))
+			now := time.Date(2026, time.Month(rapid.IntRange(9, 11).Draw(t, "month")), 1, 0, 0, 0, 0, time.UTC)
+			got := compileWith(t, files, Options{Previous: previous, Now: now}, false)
+			same(t, "incremental and full", files, got, compileWith(t, files, Options{Now: now}, false))
 			previous = got
 			d.edit(files, names, was)
 		}
@@ -175,7 +179,7 @@ func TestIncrementalEqualsFull(t *testing.T) {
 func (d drawer) edit(files fstest.MapFS, names []string, was map[string][]byte) {
 	name := rapid.SampledFrom(names).Draw(d.t, "file")
 	f := files[name]
-	switch kind := rapid.IntRange(0, 9).Draw(d.t, "edit"); {
+	switch kind := rapid.IntRange(0, 10).Draw(d.t, "edit"); {
 	case f == nil || kind < 4:
 		files[name] = &fstest.MapFile{Data: []byte(d.file())}
 	case kind == 4 && len(files) > 3:
@@ -190,6 +194,11 @@ func (d drawer) edit(files fstest.MapFS, names []string, was map[string][]byte) 
 		other := rapid.SampledFrom(names).Draw(d.t, "to")
 		delete(files, name)
 		files[other] = f
+	case kind == 9:
+		files["rules/own.cue"] = &fstest.MapFile{Data: []byte("package rules\n\n" + d.oneOf(
+			"findings: few: [for s, v in sites for p, l in v.links if l.pool_size < 4 {site: s, peer: p, message: \"few\", field: \"pool_size\"}]\n",
+			"findings: frobs: [for s, v in sites if v.labels.region == _|_ {site: s, message: \"no region\", severity: \"warning\"}]\n",
+			"findings: few: [{site: \"nowhere\", message: \"x\"}]\n", "findings: few: missing\n", "findings: {{{\n"))}
 	default:
 		files["lib/lib.cue"] = &fstest.MapFile{Data: fmt.Appendf(nil, "package lib\n\nup: %q\n", d.oneOf("1", "2", ""))}
 	}

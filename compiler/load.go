@@ -14,7 +14,6 @@ import (
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
 	"cuelang.org/go/cue/build"
-	"cuelang.org/go/cue/cuecontext"
 	"cuelang.org/go/cue/errors"
 	"cuelang.org/go/cue/parser"
 	"cuelang.org/go/cue/token"
@@ -138,8 +137,8 @@ func parseFile(name string, text []byte) (*ast.File, diagnostic.Pos, string) {
 	if i := invalidUTF8(text); i >= 0 {
 		return nil, offsetPos(name, text, i), "the file is not UTF-8"
 	}
-	if tooManyLabels(text) {
-		return nil, diagnostic.Pos{File: name}, fmt.Sprintf("the file has a statement with more than %d labels", maxColons)
+	if i := tooManyLabels(text); i >= 0 {
+		return nil, offsetPos(name, text, i), fmt.Sprintf("the file has a statement with more than %d labels", maxColons)
 	}
 	f, err := parser.ParseFile(name, text, parser.ParseComments)
 	if err != nil {
@@ -365,17 +364,29 @@ func (l *loader) folders(imported string) []string {
 	return folders
 }
 
-// module returns the module's path without its version.
+// module returns the module's path without its version. It is read as it is
+// written: a module file is data, and what it says needs no evaluation.
 func (l *loader) module() string {
-	text, err := l.src.read("cue.mod/module.cue")
+	const name = "cue.mod/module.cue"
+	text, err := l.src.read(name)
 	if err != nil {
 		return ""
 	}
-	v := cuecontext.New().CompileBytes(text)
-	module, err := v.LookupPath(cue.ParsePath("module")).String()
-	if err != nil {
+	f, _, why := parseFile(name, text)
+	if why != "" {
 		return ""
 	}
-	module, _, _ = strings.Cut(module, "@")
-	return module
+	for _, d := range f.Decls {
+		field, ok := d.(*ast.Field)
+		if !ok {
+			continue
+		}
+		label, _ := cuetext.LabelName(field.Label)
+		if x, ok := plain(field.Value); ok && label == "module" {
+			module, _ := x.(string)
+			module, _, _ = strings.Cut(module, "@")
+			return module
+		}
+	}
+	return ""
 }

@@ -106,20 +106,21 @@ func (s *source) read(name string) ([]byte, error) {
 	return text, nil
 }
 
-// tooManyLabels reports whether a statement nests more labels than the parser,
-// which recurses for each, can be trusted with. Statements end with a line
-// that does not end in a colon; too many colons for other reasons are as
-// unlikely as such a nest itself.
-func tooManyLabels(text []byte) bool {
-	colons := 0
+// tooManyLabels returns where a statement nests more labels than the parser,
+// which recurses for each, can be trusted with; -1 if none does. Statements end
+// with a line that does not end in a colon; too many colons for other reasons
+// are as unlikely as such a nest itself.
+func tooManyLabels(text []byte) int {
+	colons, at := 0, 0
 	for line := range bytes.Lines(text) {
 		code, _, _ := bytes.Cut(line, []byte("//"))
 		if colons += bytes.Count(line, []byte(":")); colons > maxColons {
-			return true
+			return at
 		}
 		if code = bytes.TrimSpace(code); len(code) > 0 && code[len(code)-1] != ':' {
 			colons = 0
 		}
+		at += len(line)
 	}
-	return false
+	return -1
 }

@@ -86,13 +86,28 @@ func TestDeepSources(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := compile(t, files(map[string]string{"a.cue": "sites: a: {}", "deep.cue": text}))
-			if len(r.Findings) == 0 || r.Findings[0].Rule != "schema" || r.Findings[0].Pos.File != "deep.cue" {
+			if len(r.Findings) == 0 || r.Findings[0].Rule != "schema" || r.Findings[0].Pos.File != "deep.cue" || r.Findings[0].Pos.Line == 0 {
 				t.Errorf("findings %.300v", r.Findings)
 			}
 			if r.Topology.Sites["a"] == nil {
 				t.Error("the site in the other file was not read")
 			}
 		})
+	}
+}
+
+// The module file is clink's to read too, and no more to be trusted.
+func TestModuleFileIsOnlyRead(t *testing.T) {
+	for name, text := range map[string]string{
+		"deep":     strings.Repeat("a: ", 300_000) + "1",
+		"for ever": "import \"list\"\n_n: list.Range(0, 3000, 1)\nmodule: \"\\(len([for a in _n for b in _n for c in _n {1}]))\"",
+	} {
+		m := files(map[string]string{"a.cue": "import \"example.net/x\"\nsites: a: labels: x: x.x", "b.cue": "sites: b: {}"})
+		m["cue.mod/module.cue"] = &fstest.MapFile{Data: []byte(text)}
+		r, err := compiler.Compile(t.Context(), m, compiler.Options{Timeout: 10 * time.Second})
+		if err != nil || !hasRule(r.Findings, "schema") || r.Topology.Sites["b"] == nil {
+			t.Errorf("%s: %v, %+v", name, err, r)
+		}
 	}
 }
 

@@ -13,10 +13,7 @@ func suggest(word string, candidates []string) string {
 	}
 	as := word // it is written
 	word = strings.ToLower(word)
-	best, bestAt, tied := "", len(word)/3+1, false
-	if bestAt > 4 {
-		bestAt = 4
-	}
+	best, bestAt, tied := "", reach(word), false
 	for _, c := range candidates {
 		if c == as || len(c) > 256 {
 			continue
@@ -33,6 +30,21 @@ func suggest(word string, candidates []string) string {
 		return ""
 	}
 	return best
+}
+
+// reach is how far off a candidate may be.
+func reach(word string) int { return min(len(word)/3+1, 4) }
+
+// nearTo returns the candidates that suggest would look at twice.
+func nearTo(word string, candidates []string) []string {
+	if len(word) > 256 {
+		return nil
+	}
+	word = strings.ToLower(word)
+	most := reach(word)
+	return slices.DeleteFunc(slices.Clone(candidates), func(c string) bool {
+		return len(c) > 256 || distance(word, strings.ToLower(c), most) > most
+	})
 }
 
 // distance is the number of letters to insert, delete, replace or swap with

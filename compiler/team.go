@@ -98,6 +98,7 @@ func (t *team) run(top *topology.Topology, at func(site string, field []string) 
 	if len(t.files) == 0 || len(t.findings) > 0 {
 		return nil
 	}
+	t.c.watch.doing(suspects(t.files))
 	v, err := t.evaluate(top)
 	if err != nil || len(t.findings) > 0 {
 		return err

@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -64,30 +65,41 @@ func reservedHelp(f topic.Filter) string {
 // redundant tells each filter that another one covers; of equal ones all but
 // the last, as EMQX does.
 func (k *checker) redundant(site string, l topology.Link, filters []topic.Filter, places []int) {
-	if _, covered := topic.Reduce(filters); len(covered) == 0 {
-		return
-	}
+	var wild []int // only these cover more than themselves
+	same := map[topic.Filter][]int{}
 	for i, f := range filters {
-		for j, g := range filters {
-			if i == j || !g.Covers(f) || g == f && j < i {
-				continue
-			}
-			d := k.topicFinding(site, l, "topics", places[i])
-			d.Rule, d.Label, d.Help = "topic-redundant", "this one", "leave it out"
-			d.Message = fmt.Sprintf("%s is covered by %s", quoted(string(f)), quoted(string(g)))
-			if f == g {
-				d.Message = quoted(string(f)) + " stands twice"
-			}
-			d.Related = []diagnostic.Related{{Message: "by this one", Pos: k.element(site, l, "topics", places[j])}}
-			if k.edit != nil {
-				if edit, ok := k.edit.remove(places[i], linkPath(site, l.Name, "topics")...); ok {
-					k.fixed(&d, "leave "+quoted(string(f))+" out", "removes it", edit)
-				}
-			}
-			k.add(d)
-			break
+		same[f] = append(same[f], i)
+		if strings.ContainsAny(string(f), "+#") {
+			wild = append(wild, i)
 		}
 	}
+	for i, f := range filters {
+		j := slices.IndexFunc(wild, func(j int) bool { return filters[j] != f && filters[j].Covers(f) })
+		again := slices.IndexFunc(same[f], func(j int) bool { return j > i })
+		switch {
+		case j >= 0 && (again < 0 || wild[j] < same[f][again]):
+			k.redundantFinding(site, l, f, filters[wild[j]], places[i], places[wild[j]])
+		case again >= 0:
+			k.redundantFinding(site, l, f, f, places[i], places[same[f][again]])
+		}
+	}
+}
+
+// redundantFinding tells that f is covered by g, both by their places in topics.
+func (k *checker) redundantFinding(site string, l topology.Link, f, g topic.Filter, at, by int) {
+	d := k.topicFinding(site, l, "topics", at)
+	d.Rule, d.Label, d.Help = "topic-redundant", "this one", "leave it out"
+	d.Message = fmt.Sprintf("%s is covered by %s", quoted(string(f)), quoted(string(g)))
+	if f == g {
+		d.Message = quoted(string(f)) + " stands twice"
+	}
+	d.Related = []diagnostic.Related{{Message: "by this one", Pos: k.element(site, l, "topics", by)}}
+	if k.edit != nil {
+		if edit, ok := k.edit.remove(at, linkPath(site, l.Name, "topics")...); ok {
+			k.fixed(&d, "leave "+quoted(string(f))+" out", "removes it", edit)
+		}
+	}
+	k.add(d)
 }
 
 func (k *checker) topicFinding(site string, l topology.Link, field string, i int) diagnostic.Diagnostic {

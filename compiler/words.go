@@ -76,7 +76,8 @@ func (k *checker) wordNameMismatch(f found, d *diagnostic.Diagnostic) {
 
 func (k *checker) wordUnknown(f found, d *diagnostic.Diagnostic) {
 	d.Message, d.Label = fmt.Sprintf("%s links to %s, but no site has that name", f.site, f.peer), "this link"
-	if meant := k.meant(f.peer); meant != "" {
+	names := k.t.Names()
+	if meant := k.meant(f.site, f.peer); meant != "" {
 		d.Message += "; did you mean " + meant + "?"
 		d.Related = related(meant+" is here", k.t.Sites[meant].Pos)
 		d.Sites = append(d.Sites, meant)
@@ -167,7 +168,7 @@ func (k *checker) listeners(s *topology.Site, server, message string) []diagnost
 	for _, m := range s.Listeners {
 		for _, a := range endpoints(m) {
 			switch {
-			case a.String() == list[0].String():
+			case a.key() == list[0].key():
 				return related(message, m.Pos)
 			case a.host == list[0].host && host.IsZero():
 				host = m.Pos

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"os"
+	"regexp"
 	"strings"
 	"testing"
 	"unicode/utf16"
@@ -226,6 +227,27 @@ func TestJUnitNamesFilesFromTheRoot(t *testing.T) {
 	}
 	if len(got.Cases) != 2 || got.Cases[0].File != "deploy/a.cue" || got.Cases[1].File != "" {
 		t.Errorf("files %+v", got.Cases)
+	}
+}
+
+// Results that say the same in two places are two.
+func TestSARIFTellsResultsApart(t *testing.T) {
+	r := diagnostic.Report{Findings: diagnostic.List{
+		{Rule: "schema", Message: "the file is not UTF-8", Pos: diagnostic.Pos{File: "a.cue", Line: 1, Column: 1}},
+		{Rule: "schema", Message: "the file is not UTF-8", Pos: diagnostic.Pos{File: "b.cue", Line: 1, Column: 1}},
+		{Rule: "topic-redundant", Message: "covered", Sites: []string{"a"}, Pos: diagnostic.Pos{File: "c.cue", Line: 1, Column: 1}},
+		{Rule: "topic-redundant", Message: "covered", Sites: []string{"a"}, Pos: diagnostic.Pos{File: "c.cue", Line: 9, Column: 1}},
+	}}
+	var b bytes.Buffer
+	if err := r.WriteSARIF(&b); err != nil {
+		t.Fatal(err)
+	}
+	seen := map[string]bool{}
+	for _, m := range regexp.MustCompile(`"clink/v1": "([0-9a-f]+)"`).FindAllStringSubmatch(b.String(), -1) {
+		seen[m[1]] = true
+	}
+	if len(seen) != len(r.Findings) {
+		t.Errorf("%d fingerprints for %d results", len(seen), len(r.Findings))
 	}
 }
 

@@ -104,7 +104,7 @@ const (
 //
 // A result's partialFingerprints do not change when lines move.
 func (r Report) WriteSARIF(w io.Writer) error {
-	s := sarifWriter{Report: r, columns: columns{r.Sources, map[string][][]byte{}}, index: map[string]int{}}
+	s := sarifWriter{Report: r, columns: columns{r.Sources, map[string][][]byte{}}, index: map[string]int{}, prints: map[string]int{}}
 	run := sarifRun{
 		Tool:       sarifTool{sarifDriver{Name: "clinkc", Version: r.Version, Rules: s.rules()}},
 		ColumnKind: "utf16CodeUnits",
@@ -127,6 +127,7 @@ type sarifWriter struct {
 	Report
 	columns columns
 	index   map[string]int // of rules
+	prints  map[string]int // fingerprints, and how often each was given
 }
 
 func level(s Severity) string {
@@ -168,11 +169,10 @@ func (s *sarifWriter) rules() []sarifRule {
 }
 
 func (s *sarifWriter) result(d Diagnostic) sarifResult {
-	sum := sha256.Sum256([]byte(strings.Join(append([]string{d.Rule, d.Message}, d.Sites...), "\x00")))
 	res := sarifResult{
 		RuleID: d.Rule, Level: level(d.Severity), Message: sarifText{d.Message},
 		Locations:    []sarifLocation{{Physical: s.physical(d.Pos)}},
-		Fingerprints: map[string]string{"clink/v1": hex.EncodeToString(sum[:16])},
+		Fingerprints: map[string]string{"clink/v1": s.fingerprint(d)},
 	}
 	if i, ok := s.index[d.Rule]; ok {
 		res.RuleIndex = &i
@@ -187,6 +187,15 @@ func (s *sarifWriter) result(d Diagnostic) sarifResult {
 		res.Fixes = []sarifFix{s.fix(*d.Fix)}
 	}
 	return res
+}
+
+// fingerprint tells a result from all others of the log, and stays when lines
+// move: of those that say the same in one file, the order counts.
+func (s *sarifWriter) fingerprint(d Diagnostic) string {
+	said := strings.Join(append([]string{d.Rule, d.Message, d.Pos.File}, d.Sites...), "\x00")
+	s.prints[said]++
+	sum := sha256.Sum256(fmt.Appendf(nil, "%s\x00%d", said, s.prints[said]))
+	return hex.EncodeToString(sum[:16])
 }
 
 func (s *sarifWriter) fix(f Fix) sarifFix {

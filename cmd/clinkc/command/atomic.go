@@ -1,6 +1,7 @@
 package command
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"os"
@@ -43,4 +44,35 @@ func (p *pending) discard() error {
 		return nil
 	}
 	return os.Remove(p.temp)
+}
+
+// errChanged says that a file is not any more what was read of it.
+var errChanged = errors.New("it was changed meanwhile")
+
+// supersede prepares text for the place of a file that holds old: whoever reads
+// it sees the one or the other. The file keeps its mode, and its owner where
+// that may be given; one that is a symbolic link stays one.
+func supersede(name string, old, text []byte) (*pending, error) {
+	real, err := filepath.EvalSymlinks(name)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", name, err)
+	}
+	info, err := os.Stat(real)
+	if err != nil {
+		return nil, fmt.Errorf("write %s: %w", name, err)
+	}
+	p, err := prepare(real, text)
+	if err != nil {
+		return nil, err
+	}
+	keepOwner(p.temp, info)
+	err = os.Chmod(p.temp, info.Mode().Perm())
+	now, readErr := os.ReadFile(real)
+	if err = errors.Join(err, readErr); err == nil && !bytes.Equal(now, old) {
+		err = errChanged
+	}
+	if err != nil {
+		return nil, errors.Join(fmt.Errorf("write %s: %w", name, err), p.discard())
+	}
+	return p, nil
 }

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -17,7 +16,7 @@ import (
 
 // maxRounds bounds how often what was mended is looked at again: a mend may
 // bring to light what another one can mend.
-const maxRounds = 10
+const maxRounds = 100
 
 // fix mends in the source what can be mended for certain, and prints the
 // findings that remain. Every mend is tried in memory first: one after which
@@ -95,13 +94,16 @@ func (m *mender) run(ctx context.Context, now *loaded) error {
 	return ctx.Err()
 }
 
-// apart leaves out mends that touch what an earlier one changes.
+// apart leaves out mends that touch what an earlier one changes. Those that put
+// something in at one place follow each other there.
 func apart(list diagnostic.List) diagnostic.List {
 	var kept diagnostic.List
 	var edits []diagnostic.Edit
 	for _, d := range list {
 		meets := slices.ContainsFunc(d.Fix.Edits, func(e diagnostic.Edit) bool {
-			return slices.ContainsFunc(edits, func(x diagnostic.Edit) bool { return touch(e.Pos, x.Pos) })
+			return slices.ContainsFunc(edits, func(x diagnostic.Edit) bool {
+				return e.Pos != x.Pos && touch(e.Pos, x.Pos) || e.Pos == x.Pos && !inserts(e)
+			})
 		})
 		if !meets {
 			kept, edits = append(kept, d), append(edits, d.Fix.Edits...)
@@ -188,6 +190,11 @@ func uncovered(d diagnostic.Diagnostic, aims diagnostic.List) bool {
 	})
 }
 
+// inserts reports whether an edit only puts something in.
+func inserts(e diagnostic.Edit) bool {
+	return e.Pos.Line == e.Pos.EndLine && e.Pos.Column == e.Pos.EndColumn
+}
+
 // touch reports whether two ranges overlap or meet.
 func touch(a, b diagnostic.Pos) bool {
 	if a.File != b.File {
@@ -209,7 +216,9 @@ func applyEdits(sources map[string][]byte, edits []diagnostic.Edit) (map[string]
 		if !ok {
 			return nil, fmt.Errorf("%s was not read", file)
 		}
-		// From the end on, so that offsets before stay as they are.
+		// From the end on, so that offsets before stay as they are; of those at
+		// one place the last one first, so that they come to stand in order.
+		slices.Reverse(list)
 		slices.SortStableFunc(list, func(a, b diagnostic.Edit) int { return b.Pos.Compare(a.Pos) })
 		for _, e := range list {
 			from, to := offset(text, e.Pos.Line, e.Pos.Column), offset(text, e.Pos.EndLine, e.Pos.EndColumn)
@@ -253,25 +262,13 @@ func (m *mender) write() error {
 		}
 	}()
 	for name, text := range m.files.texts {
-		place, err := filepath.EvalSymlinks(filepath.Join(base, filepath.FromSlash(name)))
-		if err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
-		now, err := os.ReadFile(place)
-		if err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
-		if !bytes.Equal(now, m.original[name]) {
-			return fmt.Errorf("write %s: it was changed meanwhile; nothing is mended: run vet --fix again", name)
-		}
-		p, err := prepare(place, text)
-		if err != nil {
+		p, err := supersede(filepath.Join(base, filepath.FromSlash(name)), m.original[name], text)
+		if errors.Is(err, errChanged) {
+			return fmt.Errorf("%w; nothing is mended: run vet --fix again", err)
+		} else if err != nil {
 			return err
 		}
 		ready = append(ready, p)
-		if err := os.Chmod(p.temp, fileMode(place)); err != nil {
-			return fmt.Errorf("write %s: %w", name, err)
-		}
 	}
 	for _, p := range ready {
 		if err := p.commit(); err != nil {

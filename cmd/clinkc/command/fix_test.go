@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/json"
 	"errors"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -196,4 +197,42 @@ func sameLines(t *testing.T, v vetted, was, now map[string]string) {
 			left = left[i+len(strings.TrimRight(l, "\r\n")):]
 		}
 	}
+}
+
+// However many halves are missing in one place, one run adds them all.
+func TestFixAddsManyHalves(t *testing.T) {
+	const spokes = 30
+	for name, links := range map[string]string{
+		"none":      "",
+		"a struct":  "\tcluster: links: {}\n",
+		"on lines":  "\tcluster: links: {\n\t\t\"a\": {server: \"10.0.0.1\", topics: [], enable: false}\n\t}\n",
+		"one line":  "\tcluster: links: {a: {server: \"10.0.0.1\", topics: [], enable: false}}\n",
+		"no braces": "\tcluster: links: a: {server: \"10.0.0.1\", topics: [], enable: false}\n",
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			files := map[string]string{"hub.cue": "package topology\n\nsites: hub: {\n\tlisteners: m: bind: \"127.0.0.1:1883\"\n" + links + "}\n"}
+			files["a.cue"] = "package topology\n\nsites: a: target: external: true\n"
+			for i := range spokes {
+				files[fmt.Sprintf("s%02d.cue", i)] = fmt.Sprintf("package topology\n\nsites: s%02d: {\n\tlisteners: m: bind: \"127.0.0.1:%d\"\n\tcluster: links: hub: {server: \"127.0.0.1:1883\", topics: [\"x\"], username: \"s%02d\", password: \"file://secrets/s\"}\n}\n", i, 2000+i, i)
+			}
+			writeAll(t, dir, files)
+			v, said := vetJSON(t, "--fix", dir)
+			if v.fixable() > 0 || strings.Count(said, "fixed ") != spokes {
+				text, _ := os.ReadFile(filepath.Join(dir, "hub.cue"))
+				t.Errorf("%d are left of %d:\n%s\n%s", v.fixable(), spokes, said, text)
+			}
+			if n := v.rules()["one-sided"]; n > 0 {
+				t.Errorf("%d halves are missing", n)
+			}
+		})
+	}
+}
+
+func (v vetted) rules() map[string]int {
+	n := map[string]int{}
+	for _, f := range v.Findings {
+		n[f.Rule]++
+	}
+	return n
 }

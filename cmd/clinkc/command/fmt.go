@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"os"
 	"path/filepath"
 
 	"clink/compiler"
@@ -76,32 +75,15 @@ func formatFile(snapshot *source.Snapshot, base, name string, check bool) (diffe
 	return true, rewrite(filepath.Join(base, filepath.FromSlash(name)), text, formatted)
 }
 
-// rewrite puts text into the place of a file that holds old: whoever reads it
-// sees the one or the other.
+// rewrite puts text into the place of a file that holds old.
 func rewrite(name string, old, text []byte) (err error) {
-	real, err := filepath.EvalSymlinks(name)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	info, err := os.Stat(real)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	f, err := prepare(real, text)
-	if err != nil {
+	f, err := supersede(name, old, text)
+	if errors.Is(err, errChanged) {
+		return fmt.Errorf("%w: run clinkc fmt again", err)
+	} else if err != nil {
 		return err
 	}
 	defer func() { err = errors.Join(err, f.discard()) }()
-	if err := os.Chmod(f.temp, info.Mode().Perm()); err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	now, err := os.ReadFile(real)
-	if err != nil {
-		return fmt.Errorf("write %s: %w", name, err)
-	}
-	if !bytes.Equal(now, old) {
-		return fmt.Errorf("write %s: it was changed meanwhile: run clinkc fmt again", name)
-	}
 	return f.commit()
 }
 

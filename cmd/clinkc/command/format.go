@@ -49,9 +49,13 @@ func (c Command) prefix(args []string) string {
 			continue
 		}
 		rel, err := filepath.Rel(from, to)
-		if err == nil && rel != ".." && !strings.HasPrefix(rel, "../") {
-			return strings.TrimPrefix(filepath.ToSlash(rel), ".")
+		switch rel = filepath.ToSlash(rel); {
+		case err != nil || rel == ".." || strings.HasPrefix(rel, "../"):
+			continue
+		case rel == ".":
+			return ""
 		}
+		return rel
 	}
 	return ""
 }

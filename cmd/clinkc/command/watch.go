@@ -4,15 +4,14 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"time"
 
 	"clink/source"
 )
 
 // watch checks the directory, and again after every change in it, until ctx
-// ends. A tree that cannot be read for a while is told and waited for. What
-// changed since the last verdict is all that is evaluated anew.
+// ends. A tree that cannot be read for a while is told and waited for; one whose
+// evaluation does not end in time ends the watching. What changed since the last verdict is all that is evaluated anew.
 //
 // The exit code is that of the last verdict, so that it is the same as if vet
 // had been run at the end without watching.
@@ -65,6 +64,10 @@ func (c Command) verdicts(ctx context.Context, o *vetOptions, args []string, wak
 		case ctx.Err() != nil:
 			return last
 		case err != nil:
+			if errors.Is(err, context.DeadlineExceeded) {
+				// What was given up goes on by itself, and takes ever more memory.
+				return fmt.Errorf("%w; an evaluation cannot be stopped, so that watching ends here: mend it and start again", err)
+			}
 			last, revision = err, ""
 			fmt.Fprintf(c.Stderr, "clinkc: %v; waiting for a change\n", err)
 			continue
@@ -79,12 +82,4 @@ func (c Command) verdicts(ctx context.Context, o *vetOptions, args []string, wak
 		}
 		fmt.Fprintf(c.Stderr, "-- %s, revision %s, %v; waiting for a change\n", time.Now().Format(time.TimeOnly), l.revision, time.Since(began).Round(time.Millisecond))
 	}
-}
-
-// fileMode is the mode of a file, or the usual one where it cannot be had.
-func fileMode(name string) os.FileMode {
-	if info, err := os.Stat(name); err == nil {
-		return info.Mode().Perm()
-	}
-	return 0o644
 }
