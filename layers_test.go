@@ -65,7 +65,8 @@ var places = map[string]place{
 	"linkengine/spool":     {4, actual},
 	"emqx":                 {4, actual},
 
-	"source": {5, wanted},
+	"source":     {5, wanted},
+	"source/git": {5, wanted},
 
 	"httpapi":    {6, both},
 	"reconciler": {6, both},
