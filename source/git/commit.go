@@ -93,13 +93,9 @@ func (r *Repo) announce(ctx context.Context, list []name) ([]name, error) {
 	if err != nil {
 		return nil, err
 	}
-	known, err := r.committed(ctx, list)
-	if err != nil {
-		return nil, err
-	}
 	indexed := strings.Split(out, "\x00")
 	added := slices.DeleteFunc(slices.Clone(list), func(n name) bool {
-		return !n.exists || known[n.inTree] != "" || slices.Contains(indexed, n.inTree)
+		return !n.exists || n.inHead || slices.Contains(indexed, n.inTree)
 	})
 	if len(added) == 0 {
 		return nil, nil

@@ -4,6 +4,7 @@ import (
 	"context"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -268,50 +269,6 @@ func TestShownHidesCredentials(t *testing.T) {
 	}
 }
 
-func TestHookThatHangs(t *testing.T) {
-	w := newWork(t)
-	fifo := w.path("started")
-	mkfifo(t, fifo)
-	w.script(".git/hooks/pre-commit", "trap '' TERM\necho $$ >started\nwhile :; do sleep 1; done\n")
-	w.write("new.cue", "n: 1\n")
-	ctx, cancel := context.WithCancel(t.Context())
-	pid := make(chan string, 1)
-	go func() {
-		b, _ := os.ReadFile(fifo) // until the hook has written and closed it
-		pid <- strings.TrimSpace(string(b))
-		cancel()
-	}()
-	_, err := w.open().Commit(ctx, w.change("new.cue"))
-	w.wantError(err, context.Canceled)
-	wantGone(t, <-pid)
-	os.Remove(fifo)
-	w.wantStatus("?? new.cue")
-	if _, err := os.Stat(w.path(".git/index.lock")); err == nil {
-		t.Error("the index is still locked")
-	}
-}
-
-// A commit whose last hook is stopped is made all the same.
-func TestHookThatHangsAfterwards(t *testing.T) {
-	w := newWork(t)
-	fifo := w.path("started")
-	mkfifo(t, fifo)
-	w.script(".git/hooks/post-commit", "echo $$ >started\nwhile :; do sleep 1; done\n")
-	w.write("new.cue", "n: 1\n")
-	ctx, cancel := context.WithCancel(t.Context())
-	go func() {
-		_, _ = os.ReadFile(fifo)
-		cancel()
-	}()
-	id, err := w.open().Commit(ctx, w.change("new.cue"))
-	if err != nil || id != w.git("rev-parse", "HEAD") {
-		t.Errorf("Commit = %s, %v", id, err)
-	}
-	os.Remove(fifo)
-	w.wantTouched("A new.cue")
-	w.wantStatus()
-}
-
 func TestSigning(t *testing.T) {
 	w := newWork(t)
 	w.git("config", "commit.gpgSign", "true")
@@ -433,4 +390,57 @@ func TestOneCommitAtATime(t *testing.T) {
 	_, err := r.Commit(ctx, w.change("site.cue"))
 	w.wantError(err, context.DeadlineExceeded, "wait")
 	r.turn.leave()
+}
+
+// A message is taken as it is, and files as they are named, whatever a user
+// has set for commits made by hand.
+func TestCommitWithOddConfiguration(t *testing.T) {
+	w := newWork(t)
+	w.write(".git/template", "from the template\n")
+	for _, kv := range [][2]string{
+		{"commit.template", w.path(".git/template")}, {"commit.verbose", "true"}, {"commit.cleanup", "scissors"}, {"core.commentChar", "l"},
+		{"core.editor", "false"}, {"i18n.commitEncoding", "ISO-8859-1"}, {"color.ui", "always"}, {"status.showUntrackedFiles", "no"}, {"core.pager", "false"},
+		{"core.quotePath", "true"}, {"diff.external", "false"}, {"commit.status", "true"}, {"status.branch", "true"}, {"advice.statusHints", "false"},
+	} {
+		w.git("config", kv[0], kv[1])
+	}
+	w.write("küste.cue", "1")
+	c := w.change("küste.cue")
+	c.Subject, c.Body = "links: küste", "links: one\n# two"
+	if _, err := w.open().Commit(t.Context(), c); err != nil {
+		t.Fatal(err)
+	}
+	if got := w.git("-c", "i18n.logOutputEncoding=UTF-8", "log", "-1", "--format=%B%e"); got != "links: küste\n\nlinks: one\n# two\n" {
+		t.Errorf("message %q", got)
+	}
+	if _, err := w.open().State(t.Context(), "", ""); err != nil {
+		t.Error(err)
+	}
+}
+
+func TestFirstCommitWithFailingHook(t *testing.T) {
+	w := emptyWork(t)
+	w.script(".git/hooks/pre-commit", "exit 1\n")
+	w.write("site.cue", "1")
+	r := w.open()
+	_, err := r.Commit(t.Context(), w.change("site.cue"))
+	w.wantError(err, ErrHook, "exit status 1")
+	w.wantStatus("?? site.cue")
+}
+
+// A hook that leaves a program behind does not hold the commit up.
+func TestHookLeavesProgram(t *testing.T) {
+	w := newWork(t)
+	w.script(".git/hooks/post-commit", "sleep 30 &\necho $! >.git/pid\n")
+	w.write("site.cue", "a: 2\n")
+	began := time.Now()
+	w.commit(w.open(), "site.cue")
+	if d := time.Since(began); d > 20*time.Second {
+		t.Errorf("took %v", d)
+	}
+	if pid, err := strconv.Atoi(strings.TrimSpace(w.read(".git/pid"))); err == nil {
+		if p, err := os.FindProcess(pid); err == nil {
+			p.Kill()
+		}
+	}
 }

@@ -53,7 +53,8 @@ type Repo struct {
 // oldest is the first git that has all the flags used here.
 var oldest = [2]int{2, 29}
 
-// Open finds the git work tree around dir.
+// Open finds the git work tree around dir. Symbolic links are followed once: if
+// they come to lead elsewhere, a new Repo is needed.
 func Open(ctx context.Context, dir string) (*Repo, error) {
 	program, err := exec.LookPath("git")
 	if err != nil {
@@ -123,7 +124,7 @@ func (r *Repo) locate(ctx context.Context) error {
 func (r *Repo) noRepo(err error) error {
 	f, ok := errors.AsType[*failure](err)
 	if !ok {
-		return err
+		return err // such as the end of ctx
 	}
 	switch {
 	case strings.Contains(f.stderr, "dubious ownership"):
@@ -258,9 +259,11 @@ func (r *Repo) Contains(ctx context.Context, commit string) (bool, error) {
 		return false, fmt.Errorf("%q is no commit id", printable(commit, 80))
 	}
 	for _, name := range []string{commit, "HEAD"} {
-		if _, err := r.git(ctx, "cat-file", "-e", name+"^{commit}"); exitCode(err) > 0 {
+		_, err := r.git(ctx, "cat-file", "-e", name+"^{commit}")
+		if exitCode(err) > 0 && !errors.Is(err, ErrNoRepo) {
 			return false, nil
-		} else if err != nil {
+		}
+		if err != nil {
 			return false, err
 		}
 	}

@@ -179,3 +179,26 @@ func TestEnvironment(t *testing.T) {
 		t.Errorf("an askpass that needs nobody is lost:\n%s", got)
 	}
 }
+
+// What was there at first can go away while the daemon runs.
+func TestRepositoryGoesAway(t *testing.T) {
+	w := newWork(t)
+	r := w.open()
+	program := r.program
+	r.program = w.path("no-git")
+	_, err := r.State(t.Context(), "", "")
+	w.wantError(err, ErrNoGit)
+	r.program = program
+	head := w.git("rev-parse", "HEAD")
+	for _, name := range []string{w.path(".git"), w.dir} {
+		if err := os.RemoveAll(name); err != nil {
+			t.Fatal(err)
+		}
+		_, err = r.State(t.Context(), "", "")
+		w.wantError(err, ErrNoRepo)
+		_, err = r.Contains(t.Context(), head)
+		w.wantError(err, ErrNoRepo)
+		_, err = r.Dirty(t.Context(), []string{w.path("site.cue")})
+		w.wantError(err, ErrNoRepo)
+	}
+}

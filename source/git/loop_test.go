@@ -296,3 +296,26 @@ func TestRetrier(t *testing.T) {
 		t.Errorf("waits %v", wait)
 	}
 }
+
+// A change that another one joins while it waits is committed with that one.
+func TestCommitterFollowsWhatJoined(t *testing.T) {
+	w := newWork(t)
+	c := &Committer{Repo: w.open()}
+	c.init()
+	w.write("site.cue", "a: 2\n")
+	p := c.keep(w.change("site.cue"))
+	w.write("other.cue", "b: 2\n")
+	if err := c.Add(w.change("site.cue", "other.cue")); err != nil {
+		t.Fatal(err)
+	}
+	for range 2 { // the second finds it done
+		id, err := c.try(t.Context(), p)
+		if err != nil || id != w.git("rev-parse", "HEAD") {
+			t.Errorf("try = %q, %v", id, err)
+		}
+		w.wantTouched("M other.cue", "M site.cue")
+		if s := c.Status(); len(s) != 0 {
+			t.Errorf("Status = %+v", s)
+		}
+	}
+}

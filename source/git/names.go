@@ -14,7 +14,8 @@ import (
 type name struct {
 	given  string
 	inTree string // slash-separated, from the top of the work tree
-	exists bool
+	exists bool   // on disk
+	inHead bool   // in the last commit; only dirty knows
 }
 
 // names finds the files in the work tree.
@@ -142,7 +143,14 @@ func (r *Repo) dirty(ctx context.Context, list []name) ([]name, error) {
 			disk[n.inTree] = ids[i]
 		}
 	}
-	return slices.DeleteFunc(slices.Clone(list), func(n name) bool { return committed[n.inTree] == disk[n.inTree] }), nil
+	var differ []name
+	for _, n := range list {
+		if id := committed[n.inTree]; id != disk[n.inTree] {
+			n.inHead = id != ""
+			differ = append(differ, n)
+		}
+	}
+	return differ, nil
 }
 
 // committed returns the ids of the contents at HEAD, by name.

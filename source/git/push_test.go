@@ -444,3 +444,77 @@ func exists(name string) bool {
 	_, err := os.Lstat(name)
 	return err == nil
 }
+
+// A merge that is unpushed stays one, and a change that others have pushed as
+// well is not made twice.
+func TestPushKeepsMergesAndDropsDoubles(t *testing.T) {
+	w, theirs := newClones(t)
+	theirs.publish("same.cue", "1")
+	w.write("same.cue", "1")
+	w.git("add", "same.cue")
+	w.git("commit", "-qm", "same")
+	w.git("checkout", "-qb", "side", "HEAD~")
+	w.write("side.cue", "1")
+	w.git("add", "side.cue")
+	w.git("commit", "-qm", "side")
+	w.git("checkout", "-q", "main")
+	w.git("merge", "-q", "--no-ff", "-m", "merge side", "side")
+	r := w.open()
+	w.write("site.cue", "a: 2\n")
+	w.commit(r, "site.cue")
+	if err := r.Push(t.Context(), "origin", "main", nil); err != nil {
+		t.Fatal(err)
+	}
+	w.wantPushed("")
+	w.wantStatus()
+	w.wantTidy()
+	if got := w.git("log", "--merges", "--format=%s"); got != "merge side" {
+		t.Errorf("merges: %q", got)
+	}
+	if got := w.git("log", "--format=%s", "--", "same.cue"); got != "theirs: same.cue" {
+		t.Errorf("same.cue was made by %q", got)
+	}
+}
+
+func TestPushFromLinkedWorkTree(t *testing.T) {
+	w, theirs := newClones(t)
+	theirs.publish("theirs.cue", "1")
+	linked := work{t, filepath.Join(t.TempDir(), "linked")}
+	w.git("worktree", "add", "-q", "-b", "edits", linked.dir)
+	linked.write("köln/site.cue", "a: 2\n")
+	r := linked.open("köln")
+	linked.commit(r, "köln/site.cue")
+	saw := false
+	err := r.Push(t.Context(), "origin", "main", func(_ context.Context, dir string) error {
+		saw = exists(filepath.Join(dir, "site.cue"))
+		return nil
+	})
+	if err != nil || !saw {
+		t.Fatalf("check saw the topology: %v; %v", saw, err)
+	}
+	linked.wantPushed("")
+	linked.wantStatus()
+	w.wantStatus()
+	if !exists(linked.path("theirs.cue")) || exists(w.path(".git/clink")) {
+		t.Error("the work tree did not follow, or one is left")
+	}
+}
+
+// A check that takes too long ends the push, and nothing is left.
+func TestPushEndsWithContext(t *testing.T) {
+	w, theirs := newClones(t)
+	theirs.publish("theirs.cue", "1")
+	r := w.open()
+	w.write("site.cue", "a: 2\n")
+	head := w.commit(r, "site.cue")
+	ctx, cancel := context.WithCancel(t.Context())
+	err := r.Push(ctx, "origin", "main", func(ctx context.Context, _ string) error {
+		cancel()
+		return ctx.Err()
+	})
+	w.wantError(err, context.Canceled)
+	w.wantTidy()
+	if w.git("rev-parse", "HEAD") != head {
+		t.Error("HEAD has moved")
+	}
+}

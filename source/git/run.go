@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"os"
 	"os/exec"
 	"regexp"
 	"strings"
@@ -43,6 +44,12 @@ type failure struct {
 
 func (f *failure) Error() string {
 	return fmt.Sprintf("git %s in %s: %s", f.args[0], f.dir, f.told())
+}
+
+// Is makes a failure ErrNoRepo if the repository went away, or came to belong
+// to another user, after it was opened.
+func (f *failure) Is(target error) bool {
+	return target == ErrNoRepo && (strings.Contains(f.stderr, "not a git repository") || strings.Contains(f.stderr, "dubious ownership"))
 }
 
 // told is what git said, fit to be shown.
@@ -103,12 +110,22 @@ func (r *Repo) run(ctx context.Context, c call) (string, error) {
 		return "", fmt.Errorf("git %s in %s: not done after %v; stopped it", name, c.dir, c.timeout)
 	case exited:
 		return stdout.buf.String(), &failure{args: []string{name}, dir: c.dir, code: exit.ExitCode(), stderr: stderr.String()}
+	case cmd.Process == nil:
+		return "", fmt.Errorf("%w: git %s in %s: %w", r.missing(c.dir), name, c.dir, err)
 	case err != nil && !errors.Is(err, exec.ErrWaitDelay): // a hook may leave something running
 		return "", fmt.Errorf("git %s in %s: %w", name, c.dir, err)
 	case stdout.over:
 		return "", fmt.Errorf("git %s in %s: more than %d bytes of output", name, c.dir, maxOut)
 	}
 	return stdout.buf.String(), nil
+}
+
+// missing tells what keeps git from being started.
+func (r *Repo) missing(dir string) error {
+	if _, err := os.Stat(dir); err != nil {
+		return ErrNoRepo
+	}
+	return ErrNoGit
 }
 
 // command returns the name of git's command among its arguments.

@@ -3,12 +3,58 @@
 package git
 
 import (
+	"context"
 	"errors"
 	"os"
 	"strconv"
+	"strings"
 	"syscall"
 	"testing"
 )
+
+func TestHookThatHangs(t *testing.T) {
+	w := newWork(t)
+	fifo := w.path("started")
+	mkfifo(t, fifo)
+	w.script(".git/hooks/pre-commit", "trap '' TERM\necho $$ >started\nwhile :; do sleep 1; done\n")
+	w.write("new.cue", "n: 1\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	pid := make(chan string, 1)
+	go func() {
+		b, _ := os.ReadFile(fifo) // until the hook has written and closed it
+		pid <- strings.TrimSpace(string(b))
+		cancel()
+	}()
+	_, err := w.open().Commit(ctx, w.change("new.cue"))
+	w.wantError(err, context.Canceled)
+	wantGone(t, <-pid)
+	os.Remove(fifo)
+	w.wantStatus("?? new.cue")
+	if _, err := os.Stat(w.path(".git/index.lock")); err == nil {
+		t.Error("the index is still locked")
+	}
+}
+
+// A commit whose last hook is stopped is made all the same.
+func TestHookThatHangsAfterwards(t *testing.T) {
+	w := newWork(t)
+	fifo := w.path("started")
+	mkfifo(t, fifo)
+	w.script(".git/hooks/post-commit", "echo $$ >started\nwhile :; do sleep 1; done\n")
+	w.write("new.cue", "n: 1\n")
+	ctx, cancel := context.WithCancel(t.Context())
+	go func() {
+		_, _ = os.ReadFile(fifo)
+		cancel()
+	}()
+	id, err := w.open().Commit(ctx, w.change("new.cue"))
+	if err != nil || id != w.git("rev-parse", "HEAD") {
+		t.Errorf("Commit = %s, %v", id, err)
+	}
+	os.Remove(fifo)
+	w.wantTouched("A new.cue")
+	w.wantStatus()
+}
 
 func mkfifo(t *testing.T, name string) {
 	t.Helper()
