@@ -319,3 +319,43 @@ func TestCommitterFollowsWhatJoined(t *testing.T) {
 		}
 	}
 }
+
+// Somebody commits by hand all the while: neither takes what is the other's,
+// and nothing is lost.
+func TestCommitterBesideAPerson(t *testing.T) {
+	w := newWork(t)
+	c := &Committer{Repo: w.open(), first: time.Millisecond, last: 4 * time.Millisecond}
+	running(t, c.Run)
+	const rounds = 8
+	var person sync.WaitGroup
+	person.Go(func() {
+		for n := range rounds {
+			w.write("other.cue", strconv.Itoa(n))
+			for _, args := range [][]string{{"add", "other.cue"}, {"commit", "-qm", "by hand"}} {
+				for out, err := w.try(args...); err != nil; out, err = w.try(args...) {
+					if !strings.Contains(out, "lock") {
+						t.Errorf("git %v: %s", args, out)
+						return
+					}
+				}
+			}
+		}
+	})
+	for n := range rounds {
+		w.write("site.cue", strconv.Itoa(n))
+		if _, err := c.Commit(t.Context(), w.change("site.cue")); err != nil && !errors.Is(err, ErrBusy) {
+			t.Error(err)
+		}
+	}
+	person.Wait()
+	if _, err := c.Commit(t.Context(), w.change("site.cue")); err != nil {
+		t.Error(err)
+	}
+	w.wantStatus()
+	for author, file := range map[string]string{"ops": "site.cue", "Olga": "other.cue"} {
+		got := strings.Fields(w.git("log", "--author="+author, "--format=", "--name-only", "HEAD", "--not", w.git("rev-list", "--max-parents=0", "HEAD")))
+		if len(got) == 0 || slices.ContainsFunc(got, func(name string) bool { return name != file }) {
+			t.Errorf("%s committed %q", author, got)
+		}
+	}
+}
