@@ -67,6 +67,7 @@ var places = map[string]place{
 	"emqx":                 {4, actual},
 
 	"source":           {5, wanted},
+	"source/git":       {5, wanted},
 	"source/splice":    {5, wanted},
 	"source/writeback": {5, wanted},
 
