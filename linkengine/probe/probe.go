@@ -59,6 +59,7 @@ type Options struct {
 	Known func() Known
 
 	Step, Whole time.Duration // at most; default 5 s and 15 s
+	Resolver    *net.Resolver // nil: the system's
 }
 
 // Known is what the running link knows of the peer. All may be empty.
@@ -95,7 +96,7 @@ type try struct {
 	correlation string        // of the actor_init that is answered
 	ended       error         // the peer ended the connection on actor_init
 	asked       time.Time     // when it was sent
-	took        time.Duration // what a step took that began before it was its turn
+	took        time.Duration // what a step took, where that is not how long it ran
 }
 
 // Run tries the link until a step fails, or ctx ends.
@@ -105,6 +106,9 @@ func Run(ctx context.Context, o Options) topology.Probe {
 	}
 	if o.Whole <= 0 {
 		o.Whole = 15 * time.Second
+	}
+	if o.Resolver == nil {
+		o.Resolver = net.DefaultResolver
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, o.Whole, fmt.Errorf("the probe as a whole took longer than %v", o.Whole))
 	defer cancel()
@@ -135,7 +139,10 @@ func (t *try) step(whole context.Context, name string, do func(context.Context) 
 	began := time.Now()
 	t.took = 0
 	detail, err := do(ctx)
-	s := topology.ProbeStep{Name: name, OK: err == nil, Millis: millis(max(t.took, time.Since(began))), Detail: detail}
+	if t.took == 0 {
+		t.took = time.Since(began)
+	}
+	s := topology.ProbeStep{Name: name, OK: err == nil, Millis: millis(t.took), Detail: detail}
 	switch {
 	case err != nil && errors.Is(whole.Err(), context.Canceled): // not the peer's fault
 		s.Detail = "the probe was stopped before this step came to an end"

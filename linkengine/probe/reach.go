@@ -27,7 +27,7 @@ func (t *try) resolve(ctx context.Context) (string, error) {
 		return fmt.Sprintf("%s is an %s address: nothing to look up", a, family(a)), nil
 	}
 	began := time.Now()
-	addrs, err := net.DefaultResolver.LookupNetIP(ctx, "ip", host)
+	addrs, err := t.Resolver.LookupNetIP(ctx, "ip", host)
 	if err != nil {
 		return "", lookupFault(ctx, host, err, time.Since(began))
 	}
@@ -98,7 +98,7 @@ func (a *attempts) besides(address string) []string {
 func (t *try) connect(ctx context.Context) (string, error) {
 	began := time.Now()
 	var tried attempts
-	raw, err := (&net.Dialer{ControlContext: tried.note}).DialContext(ctx, "tcp", t.Address)
+	raw, err := (&net.Dialer{ControlContext: tried.note, Resolver: t.Resolver}).DialContext(ctx, "tcp", t.Address)
 	if err != nil {
 		return "", t.dialFault(ctx, err, tried.besides(""))
 	}

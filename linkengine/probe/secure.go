@@ -16,6 +16,7 @@ import (
 
 // secure does the TLS handshake with the link's own settings.
 func (t *try) secure(ctx context.Context) (string, error) {
+	began := time.Now()
 	config, err := t.TLS()
 	if err != nil {
 		return "", fmt.Errorf("this end's own settings cannot be used: %w", err)
@@ -35,6 +36,7 @@ func (t *try) secure(ctx context.Context) (string, error) {
 	}
 	state := secure.ConnectionState()
 	t.raw, t.tls.certs = secure, state.PeerCertificates
+	t.took = time.Since(began)
 	if err := t.settle(ctx, secure, state.Version); err != nil {
 		return "", err
 	}
