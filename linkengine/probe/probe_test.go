@@ -240,35 +240,36 @@ func TestPermissionAndHandshake(t *testing.T) {
 	}
 	tests := []struct {
 		name  string
+		hasty bool // nothing comes
 		far   *fake
 		ok    bool
 		step  string
 		texts []string
 	}{
-		{"subscription refused", &fake{suback: func(string) byte { return 0x87 }}, false, "permission", []string{"refuses the subscription to $LINK/cluster/resp/a/clink@a: not authorized (0x87)", "EMQX when its ACL says so"}},
-		{"subscription not answered", &fake{suback: func(string) byte { return 0xff }}, false, "permission", []string{"does not answer the subscription"}},
-		{"publish refused", init(func(c net.Conn, m *packets.Publish) { puback(c, m, 0x87) }), false, "permission", []string{"refuses what is published on $LINK/cluster/route/a: not authorized (0x87)"}},
-		{"publish refused by hanging up", disconnects(0x87), false, "permission", []string{"refuses what is published on $LINK/cluster/route/a"}},
-		{"publish not answered", init(func(net.Conn, *packets.Publish) {}), false, "permission", []string{"does not acknowledge"}},
-		{"it fails over it", disconnects(0x83), false, "handshake", []string{"implementation specific error (0x83)", "its log says why"}},
-		{"it hangs up", init(func(c net.Conn, m *packets.Publish) { c.Close() }), false, "handshake", []string{"ended the connection instead of answering"}},
-		{"no answer", init(func(c net.Conn, m *packets.Publish) { puback(c, m, 0x10) }), false, "handshake", []string{"a broker answers, but nobody there speaks cluster linking (no answer within 300ms"}},
-		{"an answer to somebody else", init(func(c net.Conn, m *packets.Publish) {
+		{"subscription refused", false, &fake{suback: func(string) byte { return 0x87 }}, false, "permission", []string{"refuses the subscription to $LINK/cluster/resp/a/clink@a: not authorized (0x87)", "EMQX when its ACL says so"}},
+		{"subscription not answered", true, &fake{suback: func(string) byte { return 0xff }}, false, "permission", []string{"does not answer the subscription"}},
+		{"publish refused", false, init(func(c net.Conn, m *packets.Publish) { puback(c, m, 0x87) }), false, "permission", []string{"refuses what is published on $LINK/cluster/route/a: not authorized (0x87)"}},
+		{"publish refused by hanging up", false, disconnects(0x87), false, "permission", []string{"refuses what is published on $LINK/cluster/route/a"}},
+		{"publish not answered", true, init(func(net.Conn, *packets.Publish) {}), false, "permission", []string{"does not acknowledge"}},
+		{"it fails over it", false, disconnects(0x83), false, "handshake", []string{"implementation specific error (0x83)", "its log says why"}},
+		{"it hangs up", false, init(func(c net.Conn, m *packets.Publish) { c.Close() }), false, "handshake", []string{"ended the connection instead of answering"}},
+		{"no answer", true, init(func(c net.Conn, m *packets.Publish) { puback(c, m, 0x10) }), false, "handshake", []string{"a broker answers, but nobody there speaks cluster linking (no answer within 300ms"}},
+		{"an answer to somebody else", true, init(func(c net.Conn, m *packets.Publish) {
 			puback(c, m, 0)
 			send(c, m.Properties.ResponseTopic, ack("cluster_link_disabled"), []byte("other"))
 		}), false, "handshake", []string{"nobody there speaks"}},
-		{"after an answer to somebody else", init(func(c net.Conn, m *packets.Publish) {
+		{"after an answer to somebody else", false, init(func(c net.Conn, m *packets.Publish) {
 			send(c, m.Properties.ResponseTopic, ack("unknown_cluster"), []byte("other"))
 			puback(c, m, 0)
 			reply(c, m, ack("cluster_link_disabled"))
 		}), false, "handshake", []string{"is disabled (cluster_link_disabled)"}},
-		{"one-sided", &fake{}, false, "handshake", []string{"no link back to a (unknown_cluster)"}},
-		{"linked", answers(ack("bad_remote_cluster_link_name")), true, "handshake", []string{"it is enabled", "not tried: whether its own name is b"}},
-		{"accepted", answers(ack("")), true, "handshake", []string{"accepted even a handshake", "clink-probe-"}},
-		{"another reason", answers(ack("a\x1breason")), false, "handshake", []string{`does not know: "a\x1breason"`}},
-		{"garbage", answers([]byte("garbage")), false, "handshake", []string{"cannot be read"}},
-		{"no answer but a heartbeat", answers(wire.Heartbeat{Actor: "x"}.Append(nil)), false, "handshake", []string{"is no answer"}},
-		{"the link's own topic only", &fake{suback: func(f string) byte {
+		{"one-sided", false, &fake{}, false, "handshake", []string{"no link back to a (unknown_cluster)"}},
+		{"linked", false, answers(ack("bad_remote_cluster_link_name")), true, "handshake", []string{"it is enabled", "not tried: whether its own name is b"}},
+		{"accepted", false, answers(ack("")), true, "handshake", []string{"accepted even a handshake", "clink-probe-"}},
+		{"another reason", false, answers(ack("a\x1breason")), false, "handshake", []string{`does not know: "a\x1breason"`}},
+		{"garbage", false, answers([]byte("garbage")), false, "handshake", []string{"cannot be read"}},
+		{"no answer but a heartbeat", false, answers(wire.Heartbeat{Actor: "x"}.Append(nil)), false, "handshake", []string{"is no answer"}},
+		{"the link's own topic only", false, &fake{suback: func(f string) byte {
 			if f == "$LINK/cluster/resp/a/clink@a" {
 				return 1
 			}
@@ -278,7 +279,9 @@ func TestPermissionAndHandshake(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			o := options(serve(t, tt.far.serve))
-			o.Step = 300 * time.Millisecond
+			if tt.hasty {
+				o.Step = 300 * time.Millisecond
+			}
 			ends(t, probe.Run(t.Context(), o), tt.ok, tt.step, tt.texts...)
 		})
 	}
