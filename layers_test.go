@@ -63,6 +63,7 @@ var places = map[string]place{
 	"linkengine/actor":     {4, actual},
 	"linkengine/extrouter": {4, actual},
 	"linkengine/forwarder": {4, actual},
+	"linkengine/probe":     {4, actual},
 	"linkengine/spool":     {4, actual},
 	"emqx":                 {4, actual},
 

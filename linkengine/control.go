@@ -103,7 +103,7 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 	l := (*h.links.Load())[s.Peer()]
 	if ack.Error = h.objection(l, p.Target); ack.Error != "" {
 		h.fault(s.Peer(), "a peer's handshake is rejected", "reason", ack.Error, "target", short(p.Target))
-		if l != nil {
+		if l != nil && !h.here(s) {
 			l.presence.become(topology.InboundRejected, ack.Error)
 		}
 		return h.reply(s, m, ack)
@@ -125,6 +125,19 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 	l.hurry()
 	ack.NeedBootstrap = created
 	return h.reply(s, m, ack)
+}
+
+// here reports whether the peer of s has an actor on another session: then what
+// is said to s, a probe perhaps, is not said to the peer's half.
+func (h handler) here(s *broker.Session) bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	for other := range h.visits {
+		if other != s && other.Peer() == s.Peer() {
+			return true
+		}
+	}
+	return false
 }
 
 // objection returns why a handshake is rejected, or "" (section 6; that a

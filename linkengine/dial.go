@@ -23,10 +23,7 @@ const (
 // dial connects to the peer of a link. Secrets and certificates are read now,
 // so that a new connection always uses what they are now.
 func (e *Engine) dial(ctx context.Context, l topology.Link, o client.Options) (*client.Conn, error) {
-	o.Address = l.Address
-	if o.Address == "" {
-		o.Address = l.Server
-	}
+	o.Address = address(l)
 	if l.SSL.Enable {
 		config, err := clientTLS(l.SSL, o.Address, e.opts.BaseDir)
 		if err != nil {
@@ -42,6 +39,14 @@ func (e *Engine) dial(ctx context.Context, l topology.Link, o client.Options) (*
 	ctx, cancel := context.WithTimeoutCause(ctx, dialTimeout, fmt.Errorf("no answer within %v", dialTimeout))
 	defer cancel()
 	return client.Dial(ctx, o)
+}
+
+// address is where the peer of a link is, as host:port.
+func address(l topology.Link) string {
+	if l.Address != "" {
+		return l.Address
+	}
+	return l.Server
 }
 
 // socket sets those of EMQX's socket options that have a meaning here.

@@ -164,7 +164,7 @@ func (e *Engine) keepHouse(now time.Time) {
 		if f := l.fwd.Load(); f != nil {
 			f.Expire(now)
 		}
-		l.rates.sample(now, l.matched.Load())
+		l.rates.sample(now, &l.matched)
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -92,14 +93,15 @@ func TestGate(t *testing.T) {
 
 func TestRates(t *testing.T) {
 	var r rates
-	at, count := time.Unix(0, 0), uint64(0)
+	var count atomic.Uint64
+	at := time.Unix(0, 0)
 	for second := range 700 {
 		if second < 300 {
-			count += 20
+			count.Add(20)
 		} else if second < 600 {
-			count += 10
+			count.Add(10)
 		}
-		r.sample(at, count)
+		r.sample(at, &count)
 		at = at.Add(time.Second)
 		if latest, last5m, top := r.get(); second == 599 && (latest != 10 || last5m < 10 || last5m > 10.5 || top != 20) {
 			t.Errorf("after 10 minutes: %v, %v, %v", latest, last5m, top)
@@ -107,6 +109,17 @@ func TestRates(t *testing.T) {
 	}
 	if latest, last5m, top := r.get(); latest != 0 || last5m < 6 || last5m > 7 || top != 20 {
 		t.Errorf("%v, %v, %v", latest, last5m, top)
+	}
+	r.reset(&count)
+	if latest, last5m, top := r.get(); latest != 0 || last5m != 0 || top != 0 || count.Load() != 0 {
+		t.Errorf("after reset: %v, %v, %v of %d", latest, last5m, top, count.Load())
+	}
+	for range 7 {
+		r.sample(at, &count)
+		at, _ = at.Add(time.Second), count.Add(3)
+	}
+	if latest, last5m, top := r.get(); latest != 3 || last5m != 3 || top != 3 {
+		t.Errorf("counted anew: %v, %v, %v", latest, last5m, top)
 	}
 }
 

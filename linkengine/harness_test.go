@@ -47,10 +47,16 @@ type siteOption func(*siteOptions)
 type siteOptions struct {
 	bind, dir string
 	log       *slog.Logger
+	configure func(*broker.Config)
 }
 
 func bind(addr string) siteOption  { return func(o *siteOptions) { o.bind = addr } }
 func keepIn(dir string) siteOption { return func(o *siteOptions) { o.dir = dir } }
+
+// configured changes the broker's configuration before it is applied.
+func configured(change func(*broker.Config)) siteOption {
+	return func(o *siteOptions) { o.configure = change }
+}
 
 // begin runs a site that lets in link peers of the given names, and exports
 // everything to them.
@@ -81,6 +87,9 @@ func begin(t testing.TB, name string, peers []string, opts ...siteOption) *site 
 		exports[p] = []topic.Filter{"#"}
 	}
 	engine.SetExports(exports)
+	if o.configure != nil {
+		o.configure(&cfg)
+	}
 	if err := node.Apply(context.Background(), cfg); err != nil {
 		t.Fatal(err)
 	}

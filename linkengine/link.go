@@ -237,11 +237,12 @@ func (l *link) replaceForwarder(cfg topology.Link) {
 	l.runForwarder(f)
 }
 
-func (l *link) prefix(cfg topology.Link) string {
+// prefix is what the client ids of a link's connections begin with.
+func (e *Engine) prefix(cfg topology.Link) string {
 	if cfg.ClientID != "" {
 		return cfg.ClientID
 	}
-	return l.opts.Cluster
+	return e.opts.Cluster
 }
 
 // forward takes a message for the peer.

@@ -4,6 +4,7 @@ import (
 	"maps"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"clink/topology"
@@ -74,6 +75,20 @@ func (l *link) metrics() topology.LinkMetrics {
 	return m
 }
 
+// ResetMetrics makes the counters and rates of the link to peer zero; gauges
+// stay what they are. Messages under way are counted when they are through. It
+// reports false if there is no such link.
+func (e *Engine) ResetMetrics(peer string) bool {
+	l := (*e.links.Load())[peer]
+	if l == nil {
+		return false
+	}
+	l.rates.reset(&l.matched)
+	l.received.Store(0)
+	l.counters.Reset()
+	return true
+}
+
 // presence is the peer's half of a link as seen here.
 type presence struct {
 	mu sync.Mutex
@@ -118,9 +133,10 @@ const (
 )
 
 // sample is called with the counter from time to time.
-func (r *rates) sample(now time.Time, count uint64) {
+func (r *rates) sample(now time.Time, counter *atomic.Uint64) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	count := counter.Load()
 	if r.at.IsZero() {
 		r.at, r.count = now, count
 		return
@@ -134,6 +150,15 @@ func (r *rates) sample(now time.Time, count uint64) {
 	r.last[r.n%rateSamples] = r.latest
 	r.n++
 	r.at, r.count = now, count
+}
+
+// reset forgets all samples, and makes the counter zero before another one is
+// taken of it.
+func (r *rates) reset(counter *atomic.Uint64) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	counter.Store(0)
+	r.at, r.count, r.n, r.latest, r.max = time.Time{}, 0, 0, 0, 0
 }
 
 func (r *rates) get() (latest, last5m, max float64) {

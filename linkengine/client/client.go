@@ -165,7 +165,7 @@ func (c *Conn) connect(r *bufio.Reader) error {
 		return fmt.Errorf("%s instead of CONNACK", p.PacketType())
 	}
 	if ack.ReasonCode != 0 {
-		return fmt.Errorf("the peer refused: %s", code(ack.ReasonCode))
+		return fmt.Errorf("the peer refused: %w", Refusal(ack.ReasonCode))
 	}
 	c.receiveMax, c.maxPacket = 65535, 256<<20
 	if v := ack.Properties.ReceiveMaximum; v != nil && *v > 0 {
@@ -312,7 +312,7 @@ func (c *Conn) Subscribe(ctx context.Context, filter string) error {
 	case err != nil:
 		return fmt.Errorf("subscribe to %s: %w", filter, err)
 	case granted > 1:
-		return fmt.Errorf("subscribe to %s: the peer refused: %s", filter, code(granted))
+		return fmt.Errorf("subscribe to %s: the peer refused: %w", filter, Refusal(granted))
 	}
 	return nil
 }

@@ -39,12 +39,17 @@ func AppendPublish(dst []byte, h Head, payload func(dst []byte) []byte) []byte {
 	return dst
 }
 
-// code names a reason code (MQTT 5.0 §2.4).
-func code(c byte) string {
+// A Refusal is the reason code (MQTT 5.0 §2.4) with which the peer refused a
+// connection or a subscription, or ended a connection. Errors of this package
+// wrap it.
+type Refusal byte
+
+// Error names the code.
+func (c Refusal) Error() string {
 	if name := codeNames[c]; name != "" {
-		return fmt.Sprintf("%s (0x%02x)", name, c)
+		return fmt.Sprintf("%s (0x%02x)", name, byte(c))
 	}
-	return fmt.Sprintf("reason 0x%02x", c)
+	return fmt.Sprintf("reason 0x%02x", byte(c))
 }
 
 var codeNames = [256]string{

@@ -159,7 +159,7 @@ func (c *Conn) other(r *bufio.Reader) error {
 	case *packets.Pingresp:
 		c.pong()
 	case *packets.Disconnect:
-		return fmt.Errorf("the peer disconnected: %s", code(m.ReasonCode))
+		return fmt.Errorf("the peer disconnected: %w", Refusal(m.ReasonCode))
 	default:
 		return fmt.Errorf("the peer sent %s, which it must not", p.PacketType())
 	}

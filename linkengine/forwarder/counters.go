@@ -17,13 +17,30 @@ type Counters struct {
 }
 
 // Note counts one message under a reason alone.
-func (c *Counters) Note(reason string) {
+func (c *Counters) Note(reason string) { c.count(nil, reason) }
+
+// count counts one message under a reason and, if there is one, in a total,
+// both before or both after a Reset.
+func (c *Counters) count(total *atomic.Uint64, reason string) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
+	if total != nil {
+		total.Add(1)
+	}
 	if c.reasons == nil {
 		c.reasons = make(map[string]uint64)
 	}
 	c.reasons[reason]++
+}
+
+// Reset makes all counters zero, while others count.
+func (c *Counters) Reset() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for _, n := range []*atomic.Uint64{&c.Success, &c.Failed, &c.Dropped, &c.Retried, &c.Reconnects} {
+		n.Store(0)
+	}
+	c.reasons = nil
 }
 
 // Reasons returns how many messages were noted under each reason.
@@ -35,8 +52,7 @@ func (c *Counters) Reasons() map[string]uint64 {
 
 // Drop counts one dropped message.
 func (c *Counters) Drop(reason string) {
-	c.Dropped.Add(1)
-	c.Note(reason)
+	c.count(&c.Dropped, reason)
 }
 
 // answered counts a PUBACK. 0x10, no matching subscribers, is success as well
@@ -46,6 +62,5 @@ func (c *Counters) answered(code byte) {
 		c.Success.Add(1)
 		return
 	}
-	c.Failed.Add(1)
-	c.Note(fmt.Sprintf("puback-0x%02x", code))
+	c.count(&c.Failed, fmt.Sprintf("puback-0x%02x", code))
 }
