@@ -91,7 +91,7 @@ func (b Body) tail(i int) (comma, end int, last bool) {
 // indents returns the white space before the elements, and before the line on
 // which the body begins, and what each level adds.
 func (b Body) indents() (inner, outer, unit string) {
-	unit = "\t"
+	unit = unitOf(b.text)
 	if b.file {
 		return "", "", unit
 	}
@@ -199,7 +199,7 @@ func (b Body) after(i int, line, lines string) Edit {
 // Append puts a statement at the end of a file, behind a blank line.
 func Append(text []byte, block string) Edit {
 	nl, at := newline(text), len(text)
-	lines := nl + Block(block, "", "\t", nl)
+	lines := nl + Block(block, "", unitOf(text), nl)
 	if at > 0 && text[at-1] != '\n' {
 		lines = nl + lines
 	}
