@@ -7,7 +7,6 @@ import (
 	"slices"
 	"strings"
 
-	"clink/compiler"
 	"clink/compiler/cuetext"
 	"clink/diagnostic"
 
@@ -70,7 +69,7 @@ func (s *splicer) edit(e LinkEdit) error {
 	}
 	want := maps.Clone(e.Want)
 	delete(want, "name")
-	def, err := compiler.Defaults(e.Site, want)
+	def, err := s.now.Defaults(e.Site, want)
 	if err != nil {
 		return err
 	}
@@ -102,8 +101,8 @@ func (h *half) conflict(n ast.Node, field []string, why string) error {
 func (h *half) generated(why string) error {
 	l, _ := h.s.now.Topology.Sites[h.Site].Link(h.Peer)
 	pos := l.Pos
-	if n := h.generator(); n != nil {
-		pos = cuetext.NodePos(n)
+	if x := h.generator(); x.node != nil {
+		pos = cuetext.NodePos(x.node)
 	}
 	return &ConflictError{
 		Pos: pos, Why: "the link is made here, together with others, so that " + why + ": edit the source",
@@ -111,22 +110,24 @@ func (h *half) generated(why string) error {
 	}
 }
 
-// generator returns what makes a link that nobody has written out: a
-// comprehension, a name that is computed, a reference. A pattern makes none.
-func (h *half) generator() (made ast.Node) {
-	best, full := no, h.linkPath()
+// generator returns what makes a link that nobody has written out, or a field of
+// one: a comprehension, a name that is computed, a reference. A pattern makes
+// none.
+func (h *half) generator(field ...string) (made wild) {
+	best, full := no, h.linkPath(field...)
 	for _, x := range h.find().wilds {
 		var a answer
 		switch f, isField := x.node.(*ast.Field); {
 		case !isField:
 			a = gives(h.files, x.node, full[x.depth:], 0)
-		case x.depth == atLink && !isPattern(f):
+		case isPattern(f):
+		case x.depth+1 == len(full):
 			a = yes
-		case !isPattern(f):
+		default:
 			a = gives(h.files, f.Value, full[x.depth+1:], 0)
 		}
 		if a > best {
-			made, best = x.node, a
+			made, best = x, a
 		}
 	}
 	return made
@@ -245,6 +246,9 @@ func (h *half) unwanted(path []string, at place, isGiven bool) ([]op, error) {
 	if len(at.chains) == 0 {
 		if x, a := h.giver(path, at); a != no && isGiven {
 			return h.dropped(path, x)
+		}
+		if isGiven && len(h.find().chains) == 0 && h.generator(path...).node != nil {
+			return nil, h.generated("it cannot lose " + strings.Join(path, "."))
 		}
 		// What a pattern gives is the team's own default.
 		return nil, nil

@@ -74,7 +74,7 @@ func (p *proof) half(e LinkEdit) error {
 		return p.refuse(ErrUnintended, e.Site, e.Peer, "", site.Pos, "it would not be there")
 	}
 	given, _ := p.after.Given(e.Site, e.Peer)
-	def, err := compiler.Defaults(e.Site, e.Want)
+	def, err := p.after.Defaults(e.Site, e.Want)
 	if err != nil {
 		return err
 	}
