@@ -62,6 +62,8 @@ type Result struct {
 	bad     badPaths          // what could not be read
 	masked  map[string]bool   // files that make sites, and sites that make links, in an unknown number
 
+	defaults object // of links, and of other things
+
 	parts map[string]*part // by file, of those that were evaluated alone
 	rest  *part            // of all others
 
@@ -139,6 +141,7 @@ func (c *compilation) compile(opts Options) (*Result, error) {
 		tainted:  c.index.overSites,
 		bad:      c.bad,
 		masked:   c.masked,
+		defaults: c.defaults,
 		parts:    c.parts,
 		rest:     c.rest,
 		ruled:    k.ruled,

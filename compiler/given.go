@@ -64,17 +64,12 @@ func decodeJSON(b []byte) (map[string]any, error) {
 // Defaults returns the values that hold for fields of a site's link where the
 // source does not give them, in the form of [Result.Given]. They depend on
 // what it does give.
-func Defaults(site string, given map[string]any) (map[string]any, error) {
-	all, err := readDefaults()
-	if err != nil {
-		return nil, err
-	}
+func (r *Result) Defaults(site string, given map[string]any) (map[string]any, error) {
 	o := object{"clientid": site}
 	if ssl, ok := given["ssl"].(map[string]any); ok && ssl["enable"] == true {
-		verified, _ := clone(all["verified"]).(object)
-		o.under(verified)
+		o.under(r.defaults.object("verified"))
 	}
-	b, err := json.Marshal(o.under(all.object("link")))
+	b, err := json.Marshal(o.under(r.defaults.object("link")))
 	if err != nil {
 		return nil, fmt.Errorf("encode the defaults: %w", err)
 	}

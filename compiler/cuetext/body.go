@@ -91,7 +91,7 @@ func (b Body) tail(i int) (comma, end int, last bool) {
 // indents returns the white space before the elements, and before the line on
 // which the body begins, and what each level adds.
 func (b Body) indents() (inner, outer, unit string) {
-	unit = "\t"
+	unit = unitOf(b.text)
 	if b.file {
 		return "", "", unit
 	}
@@ -127,15 +127,15 @@ func (b Body) Insert(i int, line, block string) Edit {
 		}
 		return Edit{b.open, b.shut, nl + lines + outer}
 	case len(b.elts) == 0:
-		at := b.shut
-		if !b.file { // a comment stands alone in there, and ends with its line
-			at = lineStart(b.text, b.shut)
-			if inner = indentAt(b.text, b.shut) + unit; b.list {
-				return Edit{at, at, inner + line + "," + nl}
-			}
-			return Edit{at, at, Block(block, inner, unit, nl)}
+		if b.file {
+			return Append(b.text, block)
 		}
-		return Append(b.text, block)
+		// Comments stand alone in there, and are not to become those of the element.
+		at := lineEnd(b.text, b.open)
+		if inner = indentAt(b.text, lineStart(b.text, b.shut)-1); b.list {
+			return Edit{at, at, inner + line + "," + nl}
+		}
+		return Edit{at, at, Block(block, inner, unit, nl)}
 	case !b.file && bytes.IndexByte(inside, '\n') < 0:
 		return b.inline(i, line)
 	case i < len(b.elts):
@@ -199,7 +199,7 @@ func (b Body) after(i int, line, lines string) Edit {
 // Append puts a statement at the end of a file, behind a blank line.
 func Append(text []byte, block string) Edit {
 	nl, at := newline(text), len(text)
-	lines := nl + Block(block, "", "\t", nl)
+	lines := nl + Block(block, "", unitOf(text), nl)
 	if at > 0 && text[at-1] != '\n' {
 		lines = nl + lines
 	}

@@ -74,6 +74,17 @@ func Block(text, indent, unit, nl string) string {
 	return b.String()
 }
 
+// unitOf is what a text indents a level with: the white space that the first line
+// begins with that has any.
+func unitOf(text []byte) string {
+	for line := range bytes.Lines(text) {
+		if deep := indentAt(line, 0); deep != "" && !isBlank(line) && !isComment(line) {
+			return deep
+		}
+	}
+	return "\t"
+}
+
 // lineStart is the offset at which the line of an offset begins.
 func lineStart(text []byte, offset int) int { return bytes.LastIndexByte(text[:offset], '\n') + 1 }
 

@@ -21,18 +21,21 @@ func (b Body) Remove(i int) Edit {
 	case comma > to:
 		to = comma
 	}
-	start := b.trimLeft(from)
-	if i > 0 && b.sameLine(i) {
-		return Edit{b.elts[i-1][1], to, ""} // and the comma between
+	switch {
+	case i > 0 && b.sameLine(i):
+		from = b.elts[i-1][1] // and the comma between
+	case i > 0 && b.first(i) && !b.commentBetween(i):
+		from = b.elts[i-1][1] // and the line's end
+	case !b.first(i):
+		from = b.trimLeft(from)
 	}
-	if b.first(i) {
-		// The brace follows. Comments of others above it need their line's end.
-		start = lineStart(b.text, from)
-		if above := bytes.TrimSpace(b.text[lineStart(b.text, max(start-1, 0)):start]); b.list && !bytes.Contains(above, []byte("//")) && i > 0 {
-			start = b.elts[i-1][1]
-		}
-	}
-	return Edit{start, to, ""}
+	return Edit{from, to, ""}
+}
+
+// commentBetween reports whether there is a comment between an element and the
+// one before it.
+func (b Body) commentBetween(i int) bool {
+	return bytes.Contains(b.text[b.elts[i-1][1]:b.elts[i][0]], []byte("//"))
 }
 
 // sameLine reports whether an element begins on the line on which the one

@@ -47,10 +47,13 @@ func (h *half) create() error {
 	return f.apply(cuetext.Append(f.text, "sites: "+cuetext.Quote(h.Site)+": "+labels(path[atCluster:atLink])+block))
 }
 
-// home is the file that the site stands in first.
+// home is the file that the site stands in first, or is made in.
 func (h *half) home() *file {
 	if c := find(h.files, "sites", h.Site).chains; len(c) > 0 {
 		return c[0].file
+	}
+	if x := h.generator(); x.node != nil {
+		return x.file
 	}
 	pos := h.s.now.Topology.Sites[h.Site].Pos
 	for _, f := range h.files {

@@ -7,11 +7,11 @@ import (
 	"slices"
 	"strings"
 
-	"clink/compiler"
 	"clink/compiler/cuetext"
 	"clink/diagnostic"
 
 	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/token"
 )
 
 // A half is one link of one site, while it is edited.
@@ -69,7 +69,7 @@ func (s *splicer) edit(e LinkEdit) error {
 	}
 	want := maps.Clone(e.Want)
 	delete(want, "name")
-	def, err := compiler.Defaults(e.Site, want)
+	def, err := s.now.Defaults(e.Site, want)
 	if err != nil {
 		return err
 	}
@@ -100,10 +100,46 @@ func (h *half) conflict(n ast.Node, field []string, why string) error {
 // generated is the refusal of an edit of a link that nobody has written out.
 func (h *half) generated(why string) error {
 	l, _ := h.s.now.Topology.Sites[h.Site].Link(h.Peer)
+	pos := l.Pos
+	if x := h.generator(); x.node != nil {
+		pos = cuetext.NodePos(x.node)
+	}
 	return &ConflictError{
-		Pos: l.Pos, Why: "the link is made here, together with others, so that " + why + ": edit the source",
+		Pos: pos, Why: "the link is made here, together with others, so that " + why + ": edit the source",
 		site: h.Site, peer: h.Peer, kind: ErrConflict,
 	}
+}
+
+// generator returns what makes a link that nobody has written out, or a field of
+// one: a comprehension, a name that is computed, a reference. A pattern makes
+// none.
+func (h *half) generator(field ...string) (made wild) {
+	best, full := no, h.linkPath(field...)
+	for _, x := range h.find().wilds {
+		var a answer
+		switch f, isField := x.node.(*ast.Field); {
+		case !isField:
+			a = gives(h.files, x.node, full[x.depth:], 0)
+		case isPattern(f):
+		case x.depth+1 == len(full):
+			a = yes
+		default:
+			a = gives(h.files, f.Value, full[x.depth+1:], 0)
+		}
+		if a > best {
+			made, best = x, a
+		}
+	}
+	return made
+}
+
+func isPattern(f *ast.Field) bool {
+	l := f.Label
+	if a, ok := l.(*ast.Alias); ok {
+		l, _ = a.Expr.(ast.Label)
+	}
+	_, ok := l.(*ast.ListLit)
+	return ok || f.Constraint != token.ILLEGAL
 }
 
 // compare returns what is to be done for the fields below a path to be those
@@ -208,8 +244,11 @@ func gathered(path []string, at place, ops []op) []op {
 // unwanted takes a field out.
 func (h *half) unwanted(path []string, at place, isGiven bool) ([]op, error) {
 	if len(at.chains) == 0 {
-		if x, ok := h.giver(path, at); ok && isGiven {
+		if x, a := h.giver(path, at); a != no && isGiven {
 			return h.dropped(path, x)
+		}
+		if isGiven && len(h.find().chains) == 0 && h.generator(path...).node != nil {
+			return nil, h.generated("it cannot lose " + strings.Join(path, "."))
 		}
 		// What a pattern gives is the team's own default.
 		return nil, nil
@@ -240,7 +279,7 @@ func (h *half) leaf(path []string, at place, w, g any, isGiven bool, def any) ([
 	}
 	switch len(at.chains) {
 	case 0:
-		if x, ok := h.giver(path, at); ok {
+		if x, a := h.giver(path, at); a != no {
 			return h.dropped(path, x)
 		}
 		return []op{{action: insert, path: path, value: w}}, nil
@@ -276,15 +315,19 @@ func (h *half) twice(path []string, at place) error {
 	return e
 }
 
-// giver returns what inside the link gives a field that is not written.
-func (h *half) giver(path []string, at place) (wild, bool) {
+// giver returns what inside the link gives a field that is not written, and
+// whether that is sure.
+func (h *half) giver(path []string, at place) (from wild, best answer) {
 	full := h.linkPath(path...)
 	for _, x := range at.wilds {
-		if x.depth > atLink && gives(h.files, x.node, full[x.depth:], 0) != no {
-			return x, true
+		if x.depth <= atLink {
+			continue
+		}
+		if a := gives(h.files, x.node, full[x.depth:], 0); a > best {
+			from, best = x, a
 		}
 	}
-	return wild{}, false
+	return from, best
 }
 
 // dropped takes out by override what gives a field.

@@ -32,6 +32,13 @@ func Prove(ctx context.Context, fsys fs.FS, edits []LinkEdit, before *compiler.R
 	p := &proof{before: before, after: after, edited: map[diagnostic.Scope]bool{}}
 	for _, e := range edits {
 		p.edited[diagnostic.Scope{Site: e.Site, Peer: e.Peer}] = true
+	}
+	if d, ok := p.newFault(); ok && len(edits) > 0 {
+		e := p.refuse(ErrUnintended, edits[0].Site, edits[0].Peer, "", d.Pos, "after the edit, "+d.Message)
+		e.Related = d.Related
+		return after, e
+	}
+	for _, e := range edits {
 		if err := p.half(e); err != nil {
 			return after, err
 		}
@@ -67,7 +74,7 @@ func (p *proof) half(e LinkEdit) error {
 		return p.refuse(ErrUnintended, e.Site, e.Peer, "", site.Pos, "it would not be there")
 	}
 	given, _ := p.after.Given(e.Site, e.Peer)
-	def, err := compiler.Defaults(e.Site, e.Want)
+	def, err := p.after.Defaults(e.Site, e.Want)
 	if err != nil {
 		return err
 	}
@@ -138,11 +145,6 @@ func (p *proof) mismatch(h *half, l topology.Link, path []string, wanted bool) e
 
 // others compares everything that was not edited.
 func (p *proof) others() error {
-	if d, ok := p.newFault(); ok {
-		e := p.refuse(ErrUnintended, "", "", "", d.Pos, "after it, "+d.Message)
-		e.Related = d.Related
-		return e
-	}
 	a, b := p.before.Topology, p.after.Topology
 	for _, name := range slices.Compact(slices.Sorted(slices.Values(append(a.Names(), b.Names()...)))) {
 		s, t := a.Sites[name], b.Sites[name]

@@ -65,8 +65,10 @@ func givesDecls(files []*file, decls []ast.Decl, path []string, depth int) answe
 		case *ast.Field:
 			name, ok := cuetext.LabelName(d.Label)
 			switch {
-			case !ok:
+			case !ok && len(path) == 1:
 				best = max(best, perhaps)
+			case !ok:
+				best = max(best, min(perhaps, gives(files, d.Value, path[1:], depth+1)))
 			case name == path[0] && len(path) == 1:
 				return yes
 			case name == path[0]:

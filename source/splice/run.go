@@ -56,8 +56,8 @@ func (h *half) drop(want, given, def map[string]any) error {
 			break
 		}
 		dropped = true
-		x, there := h.giver(h.ops[i].path, h.find(h.ops[i].path...))
-		if !there {
+		x, a := h.giver(h.ops[i].path, h.find(h.ops[i].path...))
+		if a == no {
 			h.ops = slices.Delete(h.ops, i, i+1)
 			continue
 		}
@@ -78,7 +78,7 @@ func hasStruct(chains []chain) bool {
 	return slices.ContainsFunc(chains, func(c chain) bool { return len(structs(c.last().Value)) > 0 })
 }
 
-// written are those of the given fields that stand in the link themselves.
+// written are those of the given fields that the link still gives.
 func (h *half) written(given map[string]any, above ...string) map[string]any {
 	m := map[string]any{}
 	for name, v := range given {
@@ -88,7 +88,7 @@ func (h *half) written(given map[string]any, above ...string) map[string]any {
 			if sub = h.written(sub, path...); len(sub) > 0 {
 				m[name] = sub
 			}
-		} else if len(at.chains) > 0 {
+		} else if _, a := h.giver(path, at); len(at.chains) > 0 || a == yes {
 			m[name] = v
 		}
 	}
