@@ -90,7 +90,10 @@ func (e *embedded) bind(listener string) string {
 
 // Apply implements [reconciler.Target].
 func (e *embedded) Apply(ctx context.Context, c topology.Change) error {
-	if c.Op == topology.Delete {
+	switch {
+	case c.Hold:
+		return e.engine.Prepare(ctx, c)
+	case c.Op == topology.Delete:
 		return e.engine.Remove(ctx, c.Peer)
 	}
 	return e.engine.Put(ctx, c.Link)
