@@ -66,6 +66,9 @@ func (s *site) Apply(ctx context.Context, c topology.Change) error {
 		s.did = append(s.did, fmt.Sprintf("(%s %s)", c.Op, c.Peer))
 		return err
 	}
+	if c.Hold {
+		return nil
+	}
 	s.did = append(s.did, c.Op+" "+c.Peer)
 	if c.Op == topology.Delete {
 		delete(s.links, c.Peer)
