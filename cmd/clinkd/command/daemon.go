@@ -152,19 +152,22 @@ type daemon struct {
 
 func (c Command) assemble(o options, dir *source.Dir, sites []string, log *slog.Logger) (*daemon, error) {
 	d := &daemon{options: o, Command: c, log: log, dir: dir, sites: sites, nodes: map[string]*embedded{}, started: time.Now()}
-	targets := map[string]reconciler.Target{}
+	targets, dirs := map[string]reconciler.Target{}, map[string]string{}
 	for _, s := range sites {
 		e, err := newEmbedded(s, o.dir, o.dataDir, log)
 		if err != nil {
 			return nil, err
 		}
-		d.nodes[s], targets[s] = e, e
+		d.nodes[s], targets[s], dirs[s] = e, e, siteDir(o.dataDir, s)
 	}
 	d.loader = &loader{dir: dir, dataDir: o.dataDir, sites: sites, log: log}
 	if err := d.loader.restore(); err != nil {
 		log.Error("the last good state cannot be used; starting from the source alone", "err", err)
 	}
-	d.rec = &reconciler.Reconciler{Load: d.loader.load, Targets: targets, Log: log, Resync: o.resync}
+	d.rec = &reconciler.Reconciler{
+		Load: d.loader.load, Targets: targets, Log: log, Resync: o.resync,
+		DataDirs: dirs, Before: d.loader.last.Topology,
+	}
 	return d, nil
 }
 
