@@ -18,9 +18,11 @@ func (r *Reconciler) begin() uint64 {
 	return r.rec.begun
 }
 
-func (r *Reconciler) loadFailed(err error, began time.Time) {
+func (r *Reconciler) loadFailed(err error, gen uint64, began time.Time) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
+	defer r.rec.tick()
+	r.rec.failed = gen
 	s := &r.rec.state
 	if s.LoadError == "" {
 		s.FailingSince = began
@@ -120,8 +122,13 @@ func (r *Reconciler) turned(site string, o order, began time.Time, done map[stri
 		r.finish()
 	}
 	r.rec.judge(now)
-	close(r.rec.changed)
-	r.rec.changed = make(chan struct{})
+	r.rec.tick()
+}
+
+// tick lets look again who waits for a change.
+func (c *record) tick() {
+	close(c.changed)
+	c.changed = make(chan struct{})
 }
 
 // finish closes the pass if it is over.

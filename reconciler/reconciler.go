@@ -212,7 +212,7 @@ func (r *Reconciler) load(ctx context.Context, workers map[string]*worker) error
 		err = errNoTopology
 	}
 	if err != nil {
-		r.loadFailed(err, began)
+		r.loadFailed(err, gen, began)
 		return err
 	}
 	r.mu.Lock()

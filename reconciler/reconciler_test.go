@@ -290,7 +290,7 @@ func TestHeldWithoutLastGoodIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, "a", "b")
 		for _, s := range b.sites {
-			s.links["x"] = topology.Link{Name: "x"}
+			s.links["x"] = topology.Link{Name: "x", Enable: true}
 			s.links["y"] = topology.Link{Name: "y"}
 		}
 		b.wants("r1", "b>z")

@@ -2,6 +2,7 @@ package reconciler
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -58,8 +59,9 @@ type Failure struct {
 type record struct {
 	state   State
 	begun   uint64            // loads
+	failed  uint64            // number of the last one that failed
 	turned  map[string]uint64 // by site: number of the load of its last turn
-	changed chan struct{}     // closed and replaced at each turn
+	changed chan struct{}     // closed and replaced at each turn, and each load that fails
 
 	gen     uint64 // the load that the rest is about
 	began   time.Time
@@ -137,6 +139,35 @@ func (r *Reconciler) Wait(ctx context.Context, revision string, sites ...string)
 	})
 	if err != nil {
 		return fmt.Errorf("wait for revision %s: %w", revision, err)
+	}
+	return nil
+}
+
+// Look loads what is wanted and returns when each site has had its turn for
+// that, or with the error of the load. As with Wait, a turn need not have
+// succeeded.
+func (r *Reconciler) Look(ctx context.Context) error {
+	r.init()
+	r.mu.Lock()
+	from := r.rec.begun
+	r.mu.Unlock()
+	r.Wake()
+	failed := false
+	err := r.until(ctx, func() bool {
+		failed = r.rec.failed > from
+		for name := range r.Targets {
+			if r.rec.turned[name] <= from {
+				return failed
+			}
+		}
+		failed = false
+		return true
+	})
+	switch {
+	case err != nil:
+		return fmt.Errorf("look again: %w", err)
+	case failed:
+		return errors.New(r.State().LoadError)
 	}
 	return nil
 }
