@@ -66,10 +66,8 @@ func (c *record) facts(site string) facts {
 	if site != "" {
 		f.inForce = s.Sites[site].Revision
 	}
-	for _, h := range s.Held {
-		if site == "" || h.Site == site {
-			f.held = append(f.held, fmt.Sprintf("%s by %s: %s", linkName(h.Site, h.Peer), h.Rule, h.Why))
-		}
+	for _, h := range c.heldHere(site) {
+		f.held = append(f.held, fmt.Sprintf("%s by %s: %s", linkName(h.Site, h.Peer), h.Rule, h.Why))
 	}
 	for _, name := range slices.Sorted(maps.Keys(s.Sites)) {
 		if site != "" && site != name {

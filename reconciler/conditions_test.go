@@ -75,6 +75,10 @@ func TestConditions(t *testing.T) {
 		must(t, b.Resume(t.Context(), "a", "b", ""))
 
 		b.wants("r2", "a>b", "b>a")
+		b.hold(topology.Held{Site: "elsewhere", Rule: "schema"})
+		b.Wake()
+		synctest.Wait()
+		are("a site is held back that is run elsewhere", applied, applied, applied)
 		b.hold(topology.Held{Site: "a", Peer: "b", Rule: "self-link", Why: "a.cue:1:1: so"})
 		b.Wake()
 		synctest.Wait()

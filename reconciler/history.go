@@ -107,10 +107,21 @@ func (c *record) result() string {
 	switch {
 	case failing > 0 && failing == len(c.state.Sites) && c.counted == 0:
 		return resultFailed
-	case failing > 0 || len(c.state.Held) > 0:
+	case failing > 0 || len(c.heldHere("")) > 0:
 		return resultPartly
 	}
 	return resultApplied
+}
+
+// heldHere returns what is held back of the site, or of all that this process
+// is responsible for.
+func (c *record) heldHere(site string) (held []topology.Held) {
+	for _, h := range c.state.Held {
+		if _, ours := c.state.Sites[h.Site]; ours && (site == "" || h.Site == site) {
+			held = append(held, h)
+		}
+	}
+	return held
 }
 
 // complaints is what failed, a line each.
@@ -133,7 +144,7 @@ func (c *record) complaints() string {
 // the revision is still the one wanted.
 func (r *Reconciler) restoreHistory() {
 	var newest []Pass
-	for _, dir := range r.DataDirs {
+	for _, dir := range r.dirs() {
 		var file keptHistory
 		err := historyFile.read(filepath.Join(dir, "history"), &file, func() error { return nil })
 		switch h := file.History; {
@@ -175,8 +186,14 @@ func (r *Reconciler) keepHistory(ctx context.Context) {
 func (r *Reconciler) saveHistory() error {
 	h := keptHistory{r.State().History}
 	var errs []error
-	for _, name := range slices.Sorted(maps.Keys(r.DataDirs)) {
-		errs = append(errs, historyFile.save(filepath.Join(r.DataDirs[name], "history"), h))
+	for _, dir := range r.dirs() {
+		errs = append(errs, historyFile.save(filepath.Join(dir, "history"), h))
 	}
 	return errors.Join(errs...)
+}
+
+// dirs returns the data directories that there are.
+func (r *Reconciler) dirs() []string {
+	all := slices.Sorted(maps.Values(r.DataDirs))
+	return slices.DeleteFunc(all, func(dir string) bool { return dir == "" })
 }
