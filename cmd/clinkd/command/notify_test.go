@@ -12,6 +12,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"clink/cmd/clinkd/command"
 )
 
 // A systemd is the far end of NOTIFY_SOCKET.
@@ -154,5 +156,31 @@ func TestNoSystemdBehindItsSocket(t *testing.T) {
 		if !strings.Contains(d.log.String(), "the service manager can") && !strings.Contains(d.log.String(), "the service manager could not be told") {
 			t.Errorf("nothing is said of %s", name)
 		}
+	}
+}
+
+// The unit in docs/ starts clinkd with flags that there are.
+func TestUnitFile(t *testing.T) {
+	b, err := os.ReadFile("../../../docs/clinkd.service")
+	if err != nil {
+		t.Fatal(err)
+	}
+	unit, env := map[string]string{}, map[string]string{}
+	for line := range strings.Lines(string(b)) {
+		if name, value, ok := strings.Cut(strings.TrimSpace(line), "="); ok && !strings.HasPrefix(name, "#") {
+			unit[name] = value
+		}
+	}
+	name, value, _ := strings.Cut(unit["Environment"], "=")
+	env[name] = value
+	if name != "CLINK_DATA_DIR" || unit["Type"] != "notify-reload" {
+		t.Errorf("the unit says %v", unit)
+	}
+	args := strings.Fields(unit["ExecStart"])
+	args[len(args)-1] = filepath.Join(t.TempDir(), "none")
+	var out, log safeBuffer
+	c := command.Command{Stdout: &out, Stderr: &log, Getenv: func(name string) string { return env[name] }}
+	if code := c.Run(t.Context(), args[1:]); code == 0 || !strings.Contains(log.String(), "topology directory: lstat") {
+		t.Errorf("%q exits with %d: %s", args, code, &log)
 	}
 }
