@@ -4,6 +4,7 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"fmt"
 	"io"
 	"log"
 	"maps"
@@ -12,6 +13,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"time"
 
 	"clink/topology"
@@ -31,6 +33,7 @@ type ListenerStatus struct {
 	Name, Type string
 	Addr       net.Addr // as bound, nil if it is not
 	Err        string
+	Lost       int // how often it was open, and lost its socket to the system
 }
 
 // An endpoint is one open listener, or one that keeps trying to open.
@@ -47,7 +50,8 @@ type endpoint struct {
 
 	mu    sync.Mutex
 	ln    net.Listener
-	err   error // of opening
+	err   error // of opening, or what took its socket
+	lost  int
 	warn  error // of the configuration
 	conns map[*conn]struct{}
 }
@@ -77,7 +81,7 @@ func (e *endpoint) configure(cfg topology.Listener, config *tls.Config) {
 func (e *endpoint) status() ListenerStatus {
 	e.mu.Lock()
 	defer e.mu.Unlock()
-	s := ListenerStatus{Name: e.name, Type: e.kind}
+	s := ListenerStatus{Name: e.name, Type: e.kind, Lost: e.lost}
 	if e.ln != nil {
 		s.Addr = e.ln.Addr()
 	}
@@ -107,30 +111,57 @@ func (e *endpoint) open() error {
 // start serves, in the background, as soon as the port can be had.
 func (e *endpoint) start() { e.n.spawn(e.serve) }
 
+// serve keeps the endpoint open until it is closed.
 func (e *endpoint) serve() {
-	for wait := retryFirst; e.open() != nil; wait = min(2*wait, retryMost) {
+	wait := retryFirst
+	for {
+		if e.open() == nil {
+			e.mu.Lock()
+			ln := e.ln
+			e.mu.Unlock()
+			if ln == nil {
+				return
+			}
+			began := time.Now()
+			err := e.serveOn(ln)
+			if e.ctx.Err() != nil {
+				return
+			}
+			e.lose(ln, err)
+			if time.Since(began) > retryMost {
+				wait = retryFirst
+			}
+		}
 		select {
 		case <-e.ctx.Done():
 			return
 		case <-time.After(wait):
 		}
-	}
-	e.mu.Lock()
-	ln := e.ln
-	e.mu.Unlock()
-	if ln == nil {
-		return
-	}
-	switch e.kind {
-	case topology.WS, topology.WSS:
-		e.serveWeb(ln)
-	default:
-		e.accept(ln)
+		wait = min(2*wait, retryMost)
 	}
 }
 
-// accept takes connections until the listener is closed.
-func (e *endpoint) accept(ln net.Listener) {
+func (e *endpoint) serveOn(ln net.Listener) error {
+	switch e.kind {
+	case topology.WS, topology.WSS:
+		return e.serveWeb(ln)
+	}
+	return e.accept(ln)
+}
+
+// lose notes that the system took the socket away, so that another is opened.
+// Connections stay.
+func (e *endpoint) lose(ln net.Listener, err error) {
+	ln.Close()
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.ln, e.err = nil, fmt.Errorf("the listening socket was lost: %w", err)
+	e.lost++
+	e.n.log.Error("listener lost its socket, opening it again", "listener", e.name, "bind", e.cfg.Bind, "error", err)
+}
+
+// accept takes connections until the listener is closed, or of no use any more.
+func (e *endpoint) accept(ln net.Listener) error {
 	var pause time.Duration
 	for {
 		c, err := ln.Accept()
@@ -139,13 +170,15 @@ func (e *endpoint) accept(ln net.Listener) {
 			if err == nil {
 				c.Close()
 			}
-			return
+			return nil
+		case err != nil && useless(err):
+			return err
 		case err != nil: // for want of descriptors, say
 			pause = min(max(2*pause, 5*time.Millisecond), time.Second)
 			e.n.log.Warn("accept", "listener", e.name, "error", err)
 			select {
 			case <-e.ctx.Done():
-				return
+				return nil
 			case <-time.After(pause):
 			}
 			continue
@@ -153,6 +186,11 @@ func (e *endpoint) accept(ln net.Listener) {
 		pause = 0
 		e.n.spawn(func() { e.handshake(c) })
 	}
+}
+
+// useless reports whether a socket that gave err will never accept again.
+func useless(err error) bool {
+	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.ENOTSOCK)
 }
 
 func (e *endpoint) handshake(c net.Conn) {
@@ -264,7 +302,7 @@ func (e *endpoint) close(code packets.Code) {
 }
 
 // serveWeb serves MQTT over WebSocket.
-func (e *endpoint) serveWeb(ln net.Listener) {
+func (e *endpoint) serveWeb(ln net.Listener) error {
 	if e.kind == topology.WSS {
 		ln = tls.NewListener(ln, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return e.config.Load(), nil }})
 	}
@@ -275,5 +313,5 @@ func (e *endpoint) serveWeb(ln net.Listener) {
 		ErrorLog:          log.New(io.Discard, "", 0),
 	}
 	defer s.Close()
-	s.Serve(ln)
+	return s.Serve(ln)
 }

@@ -390,3 +390,33 @@ func TestLoopbackOnly(t *testing.T) {
 		}
 	}
 }
+
+// A listener whose socket is taken from it is opened again, and says so.
+func TestListenerThatLostItsSocket(t *testing.T) {
+	cfg := anyone()
+	cfg.Listeners = append(cfg.Listeners, topology.Listener{Name: "ws", Type: topology.WS, Enable: true, Bind: "127.0.0.1:0"})
+	n := start(t, Options{}, nil, cfg)
+	stays := connect(t, n, "stays")
+	stays.sub(t, "x")
+	for _, name := range []string{"tcp", "ws"} {
+		addr(t, n, name) // it is open
+		n.applying.Lock()
+		e := n.endpoints[name]
+		n.applying.Unlock()
+		e.mu.Lock()
+		e.ln.Close()
+		e.mu.Unlock()
+		eventually(t, name+" is opened again", func() bool {
+			for _, l := range n.Listeners() {
+				if l.Name == name {
+					return l.Lost == 1 && l.Err == "" && l.Addr != nil
+				}
+			}
+			return false
+		})
+	}
+	connect(t, n, "comes").pub(t, &paho.Publish{Topic: "x", QoS: 1})
+	if p := stays.next(t); p.Topic != "x" {
+		t.Errorf("got %+v", p)
+	}
+}

@@ -64,6 +64,13 @@ func (g *gate) hear(s *broker.Session, now time.Time) {
 	g.tell()
 }
 
+// visited reports whether the peer is here.
+func (g *gate) visited() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return len(g.visits) > 0
+}
+
 func (g *gate) leave(s *broker.Session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()

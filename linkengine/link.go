@@ -38,12 +38,14 @@ type link struct {
 	recent   recent
 	rates    rates
 	idle     atomic.Int64 // since when it does not run, in Unix nanoseconds
+	held     atomic.Bool  // it does not connect until it is put; see [Engine.Prepare]
 
 	announcer atomic.Pointer[actor.Actor]         // nil while there is none
 	fwd       atomic.Pointer[forwarder.Forwarder] // nil while there is none
 	swap      sync.Mutex                          // held while fwd is replaced
 
-	// Guarded by Engine.changing.
+	// Guarded by Engine.changing. There may be a forwarder without an actor:
+	// then it only keeps what is queued.
 	incarnation int64
 	stopActor   func(withdraw bool)
 	stopForward func(grace time.Duration)
@@ -64,7 +66,12 @@ func newLink(e *Engine, cfg topology.Link) *link {
 // start brings the link to life, if it is enabled and the engine runs.
 func (l *link) start() error {
 	cfg := *l.cfg.Load()
-	if !cfg.Enable || !l.running || l.stopActor != nil {
+	if !cfg.Enable || !l.running || l.stopActor != nil || l.held.Load() {
+		return nil
+	}
+	if f := l.fwd.Load(); f != nil {
+		l.runForwarder(f)
+		l.startActor(cfg)
 		return nil
 	}
 	incarnation, err := l.incarnations.next(time.Now())
@@ -73,7 +80,9 @@ func (l *link) start() error {
 	}
 	l.incarnation = incarnation
 	l.gate.reset()
-	l.presence.become(topology.InboundAbsent, "")
+	if !l.gate.visited() { // a held link may have been found by its peer
+		l.presence.become(topology.InboundAbsent, "")
+	}
 	l.table.Follow(cfg.Topics)
 	l.startForwarder(cfg)
 	l.startActor(cfg)
@@ -83,11 +92,13 @@ func (l *link) start() error {
 // stop ends everything, and asks the peer to forget our routes unless ctx has
 // ended.
 func (l *link) stop(ctx context.Context, grace time.Duration) {
-	if l.stopActor == nil {
+	if l.stopForward == nil {
 		return
 	}
 	var stopping sync.WaitGroup
-	stopping.Go(func() { l.stopActor(ctx.Err() == nil) })
+	if l.stopActor != nil {
+		stopping.Go(func() { l.stopActor(ctx.Err() == nil) })
+	}
 	l.swap.Lock()
 	old := l.fwd.Swap(nil)
 	l.swap.Unlock()
@@ -101,18 +112,18 @@ func (l *link) stop(ctx context.Context, grace time.Duration) {
 
 // change makes the link what cfg says.
 func (l *link) change(ctx context.Context, cfg topology.Link) error {
-	old := *l.cfg.Load()
+	old, held := *l.cfg.Load(), l.held.Swap(false)
 	l.cfg.Store(&cfg)
-	if l.stopActor == nil {
-		return l.start()
-	}
-	if old.Equal(cfg) {
-		return nil
-	}
-	if !cfg.Enable {
+	switch {
+	case !cfg.Enable && (held || l.stopActor != nil):
 		l.stop(ctx, 0)
 		l.forget(l.peer)
 		l.presence.become(topology.InboundAbsent, "")
+		return nil
+	case l.stopActor == nil:
+		l.keepQueue(old, cfg)
+		return l.start()
+	case old.Equal(cfg):
 		return nil
 	}
 	moved := !sameRoad(old, cfg)
@@ -129,6 +140,15 @@ func (l *link) change(ctx context.Context, cfg topology.Link) error {
 		l.startActor(cfg)
 	}
 	return nil
+}
+
+// keepQueue fits a forwarder that does not run to cfg.
+func (l *link) keepQueue(old, cfg topology.Link) {
+	if l.fwd.Load() == nil || old.Equal(cfg) {
+		return
+	}
+	l.parkForwarder(cfg)
+	l.table.Follow(cfg.Topics)
 }
 
 // sameRoad reports whether the connections of a serve b as well.
@@ -228,13 +248,24 @@ func (l *link) runForwarder(f *forwarder.Forwarder) {
 
 // replaceForwarder keeps what is queued. Publishers to this peer wait for it.
 func (l *link) replaceForwarder(cfg topology.Link) {
+	l.runForwarder(l.parkForwarder(cfg))
+}
+
+// parkForwarder puts a forwarder in the place of the one there is that takes
+// messages, but does not run.
+func (l *link) parkForwarder(cfg topology.Link) *forwarder.Forwarder {
 	l.swap.Lock()
 	defer l.swap.Unlock()
 	l.stopForward(0)
 	f := l.newForwarder(cfg)
 	l.fwd.Load().Leave(f)
 	l.fwd.Store(f)
-	l.runForwarder(f)
+	l.stopForward = func(time.Duration) {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		f.Run(ended) // lets go who waits for room
+	}
+	return f
 }
 
 // prefix is what the client ids of a link's connections begin with.

@@ -34,6 +34,8 @@ func (l *link) status(now time.Time) topology.LinkStatus {
 	if a := l.announcer.Load(); a != nil {
 		s.Replication = a.Status()
 		s.Replication.OwnRoutes = l.table.Len()
+	} else if l.held.Load() {
+		s.Replication.Reason = "waits until both ends are ready for a change"
 	} else if s.Enable {
 		s.Replication.Reason = "not started"
 	}

@@ -24,6 +24,7 @@ type site struct {
 	links      map[string]topology.Link
 	configured *topology.Site
 	did        []string         // "create b", in order; failed tries in brackets
+	all        func(string)     // told of every call, with the first halves of changes
 	fails      map[string]error // by peer, or "configure", or "links"
 	hangs      map[string]bool  // until the context ends, by the same
 }
@@ -55,6 +56,9 @@ func (s *site) Configure(ctx context.Context, to *topology.Site) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.configured = to
+	if s.all != nil {
+		s.all("configure")
+	}
 	return err
 }
 
@@ -65,6 +69,12 @@ func (s *site) Apply(ctx context.Context, c topology.Change) error {
 	if err != nil {
 		s.did = append(s.did, fmt.Sprintf("(%s %s)", c.Op, c.Peer))
 		return err
+	}
+	if s.all != nil {
+		s.all(fmt.Sprintf("%s %s hold=%v", c.Op, c.Peer, c.Hold))
+	}
+	if c.Hold {
+		return nil
 	}
 	s.did = append(s.did, c.Op+" "+c.Peer)
 	if c.Op == topology.Delete {
@@ -98,6 +108,9 @@ type bench struct {
 	t     *testing.T
 	sites map[string]*site
 	log   *bytes.Buffer
+	stop  func()
+
+	seen uint64 // number of the last event that was asked for
 
 	mu     sync.Mutex
 	want   reconciler.Desired
@@ -113,6 +126,13 @@ func start(t *testing.T, names ...string) *bench {
 }
 
 func startWith(t *testing.T, resync time.Duration, names ...string) *bench {
+	b := prepare(t, resync, names...)
+	b.run()
+	return b
+}
+
+// prepare is start without running anything.
+func prepare(t *testing.T, resync time.Duration, names ...string) *bench {
 	b := &bench{t: t, sites: map[string]*site{}, log: &bytes.Buffer{}, err: errors.New("no source yet")}
 	targets := map[string]reconciler.Target{}
 	for _, name := range names {
@@ -120,17 +140,21 @@ func startWith(t *testing.T, resync time.Duration, names ...string) *bench {
 		targets[name] = b.sites[name]
 	}
 	b.Reconciler = &reconciler.Reconciler{Load: b.load, Targets: targets, Resync: resync, Log: slog.New(slog.NewTextHandler(b.log, nil))}
-	ctx, cancel := context.WithCancel(t.Context())
+	return b
+}
+
+func (b *bench) run() {
+	ctx, cancel := context.WithCancel(b.t.Context())
 	done := make(chan error, 1)
 	go func() { done <- b.Run(ctx) }()
-	t.Cleanup(func() {
+	b.stop = sync.OnceFunc(func() {
 		cancel()
 		if err := <-done; err != nil {
-			t.Errorf("Run = %v", err)
+			b.t.Errorf("Run = %v", err)
 		}
 	})
+	b.t.Cleanup(b.stop)
 	synctest.Wait()
-	return b
 }
 
 func (b *bench) load(context.Context) (reconciler.Desired, error) {
@@ -152,7 +176,7 @@ func (b *bench) wants(revision string, sites ...string) {
 		s := &topology.Site{Name: name}
 		for _, p := range strings.Fields(peers) {
 			peer, server, _ := strings.Cut(p, "=")
-			s.Links = append(s.Links, topology.Link{Name: peer, Server: server})
+			s.Links = append(s.Links, topology.Link{Name: peer, Server: server, Enable: true})
 		}
 		top.Sites[name] = s
 	}
@@ -180,6 +204,9 @@ func (b *bench) did(site, want string) {
 		b.t.Errorf("site %s: did %q, want %q", site, got, want)
 	}
 }
+
+// retry is longer than what fails for the first time waits.
+const retry = 1500 * time.Millisecond
 
 func wait(d time.Duration) {
 	<-time.After(d)

@@ -84,7 +84,7 @@ func TestFailureHoldsUpNothingElse(t *testing.T) {
 		b.sites["b"].set("configure", errors.New("port taken"))
 		b.sites["c"].set("links", errors.New("unreachable"))
 		b.goes("r1", "a>b c d", "b>a", "c>a")
-		b.did("a", "create b, (create c), create d")
+		b.did("a", "(create c), create b, create d")
 		b.did("b", "create a")
 		b.did("c", "")
 		s := b.State()
@@ -212,8 +212,11 @@ func TestHangingSiteHoldsUpNoOther(t *testing.T) {
 		b := start(t, "a", "b")
 		b.sites["a"].hangs["x"] = true
 		b.goes("r1", "a>x y", "b>a")
+		b.did("b", "") // the other end of the link may come any moment
+		wait(2 * time.Second)
 		b.did("b", "create a")
 		b.goes("r2", "a>x y", "b>a c")
+		wait(2 * time.Second)
 		b.did("b", "create c")
 		if err := b.Wait(t.Context(), "r2", "b"); err != nil {
 			t.Error(err)
@@ -221,7 +224,7 @@ func TestHangingSiteHoldsUpNoOther(t *testing.T) {
 		if s := b.State(); s.Sites["a"].Revision != "" || s.Duration != 0 {
 			t.Errorf("while a hangs: %+v", s)
 		}
-		wait(30 * time.Second) // the turn is given up
+		wait(26 * time.Second) // the turn is given up
 		b.did("a", "(create x)")
 		f := b.State().Sites["a"].Failures
 		if len(f) != 2 || f[0].Peer != "x" || f[1].Peer != "y" || !strings.Contains(f[1].Error, "not come to") {
@@ -287,7 +290,7 @@ func TestHeldWithoutLastGoodIsLeftAlone(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		b := start(t, "a", "b")
 		for _, s := range b.sites {
-			s.links["x"] = topology.Link{Name: "x"}
+			s.links["x"] = topology.Link{Name: "x", Enable: true}
 			s.links["y"] = topology.Link{Name: "y"}
 		}
 		b.wants("r1", "b>z")

@@ -74,10 +74,17 @@ const (
 )
 
 // A Change is one step that brings a site's links to what is wanted.
+//
+// With Hold it is the first half of one: the link takes what its peer sends as
+// both the link before and the one wanted would, and gives up connections that
+// the one wanted would not have, but makes none. The same change without Hold
+// must follow. So both ends can be made ready for a change before either acts
+// on it. What runs a site and cannot do that does nothing on Hold.
 type Change struct {
 	Op   string
 	Peer string
 	Link Link // as wanted; for Delete as it was
+	Hold bool
 }
 
 // A Held is a link, or with an empty Peer a site, that stays at its last good

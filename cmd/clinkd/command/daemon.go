@@ -148,23 +148,32 @@ type daemon struct {
 	keyPath string
 	ln      net.Listener
 	started time.Time
+	manager *manager
 }
 
 func (c Command) assemble(o options, dir *source.Dir, sites []string, log *slog.Logger) (*daemon, error) {
-	d := &daemon{options: o, Command: c, log: log, dir: dir, sites: sites, nodes: map[string]*embedded{}, started: time.Now()}
-	targets := map[string]reconciler.Target{}
+	d := &daemon{options: o, Command: c, log: log, dir: dir, sites: sites, nodes: map[string]*embedded{}, started: time.Now(), manager: newManager(c.Getenv, log)}
+	targets, dirs := map[string]reconciler.Target{}, map[string]string{}
 	for _, s := range sites {
 		e, err := newEmbedded(s, o.dir, o.dataDir, log)
 		if err != nil {
 			return nil, err
 		}
-		d.nodes[s], targets[s] = e, e
+		d.nodes[s], targets[s], dirs[s] = e, e, siteDir(o.dataDir, s)
 	}
 	d.loader = &loader{dir: dir, dataDir: o.dataDir, sites: sites, log: log}
 	if err := d.loader.restore(); err != nil {
 		log.Error("the last good state cannot be used; starting from the source alone", "err", err)
 	}
-	d.rec = &reconciler.Reconciler{Load: d.loader.load, Targets: targets, Log: log, Resync: o.resync}
+	d.rec = &reconciler.Reconciler{
+		Load: d.loader.load, Targets: targets, Log: log, Resync: o.resync,
+		DataDirs: dirs, Before: d.loader.last.Topology,
+	}
+	for name, e := range d.nodes {
+		e.drift = func(reason, message string) {
+			d.rec.Publish(topology.Event{Type: "drift", Site: name, Reason: reason, Message: message})
+		}
+	}
 	return d, nil
 }
 
@@ -211,7 +220,8 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.dir.Watch(ctx, d.rec.Wake) })
 	g.Go(func() error { return d.rec.Run(ctx) })
 	g.Go(func() error { return d.serve(ctx) })
-	g.Go(func() error { sighup(ctx, d.rec.Wake); return nil })
+	g.Go(func() error { sighup(ctx, func() { d.reload(ctx) }); return nil })
+	g.Go(func() error { d.report(ctx); return nil })
 	g.Go(func() error { return d.sayReady(ctx) })
 	if d.pprof != "" {
 		g.Go(func() error { return d.serveProfiles(ctx) })
@@ -292,9 +302,12 @@ func (d *daemon) sayReady(ctx context.Context) error {
 	// without anybody being told.
 	ask := time.NewTicker(20 * time.Millisecond)
 	defer ask.Stop()
+	late := time.NewTimer(readyGrace)
+	defer late.Stop()
 	for {
 		if s := d.State(); len(s.NotReady) == 0 {
 			fmt.Fprintf(d.Stdout, "ready: revision %s, %.1f s after the start\n", s.Revision, time.Since(d.started).Seconds())
+			d.manager.say(ctx, "READY=1", d.status())
 			if d.Ready != nil {
 				d.Ready(d.ln.Addr().String())
 			}
@@ -303,6 +316,10 @@ func (d *daemon) sayReady(ctx context.Context) error {
 		select {
 		case <-ctx.Done():
 			return nil
+		case <-late.C:
+			// It serves what it can. To be taken for one that does not start,
+			// and be killed, would end the last good state as well.
+			d.manager.say(ctx, "READY=1", d.status())
 		case <-ask.C:
 		}
 	}

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"log/slog"
 	"os"
@@ -22,8 +23,11 @@ type embedded struct {
 	node    *broker.Node
 	engine  *linkengine.Engine
 
+	drift func(reason, message string) // told what was found and set right
+
 	mu    sync.Mutex
 	binds map[string]string // by listener: the address it is to have
+	lost  map[string]int    // by listener: how often it was seen to have lost its socket
 }
 
 func newEmbedded(site, baseDir, dataDir string, log *slog.Logger) (*embedded, error) {
@@ -79,7 +83,26 @@ func (e *embedded) Configure(ctx context.Context, s *topology.Site) error {
 	e.binds = binds
 	e.mu.Unlock()
 	e.engine.SetExports(s.Exports)
-	return e.node.Apply(ctx, broker.Config{Listeners: s.Listeners, Access: s.Access, Grants: s.Grants, BaseDir: e.baseDir})
+	err := e.node.Apply(ctx, broker.Config{Listeners: s.Listeners, Access: s.Access, Grants: s.Grants, BaseDir: e.baseDir})
+	return errors.Join(err, e.inspect(err == nil))
+}
+
+// inspect tells of listeners that lost their sockets since it last looked, and
+// returns why some do not listen, where nobody has said that yet.
+func (e *embedded) inspect(say bool) error {
+	var errs []error
+	lost := map[string]int{}
+	for _, l := range e.node.Listeners() {
+		lost[l.Name] = l.Lost
+		if l.Lost > e.lost[l.Name] && e.drift != nil {
+			e.drift("listener", fmt.Sprintf("listener %s lost its socket and is opened again", l.Name))
+		}
+		if say && l.Err != "" {
+			errs = append(errs, fmt.Errorf("listener %q: %s", l.Name, l.Err))
+		}
+	}
+	e.lost = lost // only one call of Configure at a time
+	return errors.Join(errs...)
 }
 
 func (e *embedded) bind(listener string) string {
@@ -90,7 +113,10 @@ func (e *embedded) bind(listener string) string {
 
 // Apply implements [reconciler.Target].
 func (e *embedded) Apply(ctx context.Context, c topology.Change) error {
-	if c.Op == topology.Delete {
+	switch {
+	case c.Hold:
+		return e.engine.Prepare(ctx, c)
+	case c.Op == topology.Delete:
 		return e.engine.Remove(ctx, c.Peer)
 	}
 	return e.engine.Put(ctx, c.Link)

@@ -133,9 +133,15 @@ func start(t *testing.T, dir, data string, flags ...string) *daemon {
 // launch is start without the wait; ready gives the REST API's address.
 func launch(t *testing.T, dir, data string, flags ...string) (*daemon, <-chan string) {
 	t.Helper()
+	return launchIn(t, nil, dir, data, flags...)
+}
+
+// launchIn is launch with environment variables.
+func launchIn(t *testing.T, env map[string]string, dir, data string, flags ...string) (*daemon, <-chan string) {
+	t.Helper()
 	d := &daemon{t: t, dir: dir, data: data, out: &safeBuffer{}, log: &safeBuffer{}}
 	ready := make(chan string, 1)
-	c := command.Command{Stdout: d.out, Stderr: d.log, Getenv: func(string) string { return "" }, Ready: func(a string) { ready <- a }}
+	c := command.Command{Stdout: d.out, Stderr: d.log, Getenv: func(name string) string { return env[name] }, Ready: func(a string) { ready <- a }}
 	ctx, cancel := context.WithCancel(context.Background())
 	code := make(chan int, 1)
 	go func() {

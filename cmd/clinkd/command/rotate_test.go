@@ -1,0 +1,210 @@
+package command_test
+
+import (
+	"bytes"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"fmt"
+	"maps"
+	"math/big"
+	"net"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+)
+
+// since says since when each of the links of the sites has been online, and
+// how often its connections were lost.
+func (d *daemon) since(sites ...string) map[string]string {
+	d.t.Helper()
+	all := map[string]string{}
+	_, metrics := d.text("/metrics")
+	for _, site := range sites {
+		var links []link
+		d.get("/sites/"+site+"/cluster/links", &links)
+		for _, l := range links {
+			d.online(site, l.Name)
+			var lost string
+			for line := range strings.Lines(metrics) {
+				if strings.HasPrefix(line, fmt.Sprintf("clink_link_reconnects_total{peer=%q,site=%q}", l.Name, site)) {
+					lost = strings.TrimSpace(line)
+				}
+			}
+			all[site+" to "+l.Name] = fmt.Sprint(d.link(site, l.Name).Replication.Since, d.link(site, l.Name).Inbound.Since, lost)
+		}
+	}
+	return all
+}
+
+// replaceFile replaces a file as what rotates secrets does.
+func replaceFile(t *testing.T, path string, content []byte) {
+	t.Helper()
+	if err := os.WriteFile(path+".tmp", content, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Rename(path+".tmp", path); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// reconnected waits until site's link to peer was made anew, and checks that
+// no other link noticed, and that nobody was turned away.
+func (d *daemon) reconnected(before map[string]string, site, peer string, sites ...string) {
+	d.t.Helper()
+	way := site + " to " + peer
+	until(d.t, way+" to be made anew", func() bool { return d.since(sites...)[way] != before[way] })
+	after := d.since(sites...)
+	delete(before, way)
+	delete(after, way)
+	// The far end sees the one that comes anew, which is no reconnect of its own.
+	back := peer + " to " + site
+	online := func(s string) string { return strings.SplitN(s, " +", 2)[0] }
+	if online(before[back]) != online(after[back]) {
+		d.t.Errorf("%s reconnected too: %s, was %s", back, after[back], before[back])
+	}
+	delete(before, back)
+	delete(after, back)
+	if !maps.Equal(before, after) {
+		d.t.Errorf("links that do not use the file changed:\n%v, were\n%v", after, before)
+	}
+}
+
+func TestRotatedPasswordReconnectsOneLink(t *testing.T) {
+	d := startExample(t, "three-site-mesh")
+	sites := []string{"emqx-us-east", "emqx-eu-west", "emqx-ap-south"}
+	file := filepath.Join(d.dir, "secrets", "us-east-to-eu-west")
+	old, err := os.ReadFile(file)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for round := range 5 {
+		before := d.since(sites...)
+		fresh := fmt.Appendf(nil, "fresh-%d", round)
+		replaceFile(t, file, append(fresh, '\n'))
+		d.reconnected(before, "emqx-us-east", "emqx-eu-west", sites...)
+		for password, want := range map[string]bool{string(fresh): true, string(bytes.TrimSpace(old)): false} {
+			_, err := dial(t, d.port("emqx-eu-west"), "emqx-us-east:probe", func(c *paho.Connect) {
+				c.Username, c.UsernameFlag, c.Password, c.PasswordFlag = "link-us-east", true, []byte(password), true
+			})
+			if (err == nil) != want {
+				t.Errorf("round %d: a connection with the password of the link: %v, want one: %v", round, err, want)
+			}
+		}
+		old = fresh
+		if strings.Contains(d.log.String(), string(fresh)) {
+			t.Error("the password shows")
+		}
+	}
+	onlines := 0
+	for line := range strings.Lines(d.log.String()) {
+		if strings.Contains(line, "rejected") || strings.Contains(line, "is down") || strings.Contains(line, "connect refused") && !strings.Contains(line, ":probe") {
+			t.Error(line)
+		}
+		if strings.Contains(line, "route replication is online\" site=emqx-us-east peer=emqx-eu-west") {
+			onlines++
+		}
+	}
+	if onlines != 1+5 {
+		t.Errorf("the link was made %d times for five rotations, want once each", onlines-1)
+	}
+}
+
+// An authority issues certificates into files.
+type authority struct {
+	cert *x509.Certificate
+	key  *ecdsa.PrivateKey
+}
+
+// issue writes NAME.pem and NAME.key; without a signer the certificate is an
+// authority's.
+func issue(t *testing.T, dir, name, cn string, signer *authority) *authority {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	serial, err := rand.Int(rand.Reader, big.NewInt(1<<62))
+	if err != nil {
+		t.Fatal(err)
+	}
+	c := &x509.Certificate{
+		SerialNumber: serial, Subject: pkix.Name{CommonName: cn}, NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(90 * 24 * time.Hour),
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, BasicConstraintsValid: true,
+	}
+	if signer == nil {
+		c.IsCA, c.KeyUsage = true, x509.KeyUsageCertSign
+		signer = &authority{c, key}
+	}
+	der, err := x509.CreateCertificate(rand.Reader, c, signer.cert, key.Public(), signer.key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	secret, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		t.Fatal(err)
+	}
+	replaceFile(t, filepath.Join(dir, name+".key"), pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: secret}))
+	replaceFile(t, filepath.Join(dir, name+".pem"), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}))
+	return &authority{c, key}
+}
+
+func TestRotatedCertificates(t *testing.T) {
+	dir, names := t.TempDir(), []string{"a", "b", "c"}
+	ca := issue(t, dir, "ca", "authority", nil)
+	ports := map[string]string{}
+	for _, site := range names {
+		ports[site] = freePort(t)
+		issue(t, dir, site+"-listener", site, ca)
+	}
+	text := "package topology\n"
+	for _, site := range names {
+		text += fmt.Sprintf("sites: %s: listeners: mqtts: {bind: \"127.0.0.1:%s\", ssl: {certfile: \"%s-listener.pem\", keyfile: \"%s-listener.key\", cacertfile: \"ca.pem\", verify: \"verify_peer\", fail_if_no_peer_cert: true}}\n", site, ports[site], site, site)
+		for _, peer := range names {
+			if own := site + "-to-" + peer; peer != site {
+				issue(t, dir, own, site, ca)
+				text += fmt.Sprintf("sites: %s: cluster: links: %s: {server: \"127.0.0.1:%s\", topics: [\"t/#\"], ssl: {enable: true, certfile: \"%s.pem\", keyfile: \"%s.key\", cacertfile: \"ca.pem\"}}\n", site, peer, ports[peer], own, own)
+			}
+		}
+	}
+	replaceFile(t, filepath.Join(dir, "sites.cue"), []byte(text))
+	d := start(t, dir, t.TempDir())
+
+	before := d.since(names...)
+	issue(t, dir, "a-to-b", "a", ca)
+	d.reconnected(before, "a", "b", names...)
+
+	// New connections to a listener get its new certificate; those there are stay.
+	before = d.since(names...)
+	shown := func() string {
+		own, err := tls.LoadX509KeyPair(filepath.Join(dir, "a-to-b.pem"), filepath.Join(dir, "a-to-b.key"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		c, err := tls.Dial("tcp", "127.0.0.1:"+ports["b"], &tls.Config{InsecureSkipVerify: true, Certificates: []tls.Certificate{own}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer c.Close()
+		return c.ConnectionState().PeerCertificates[0].SerialNumber.String()
+	}
+	was := shown()
+	issue(t, dir, "b-listener", "b", ca)
+	until(t, "the listener to show its new certificate", func() bool { return shown() != was })
+	if after := d.since(names...); !maps.Equal(before, after) {
+		t.Errorf("a listener's new certificate changed links:\n%v, were\n%v", after, before)
+	}
+	for line := range strings.Lines(d.log.String()) {
+		if strings.Contains(line, "rejected") || strings.Contains(line, "route replication is down") || strings.Contains(line, "connection is down") {
+			t.Error(line)
+		}
+	}
+}
