@@ -218,3 +218,8 @@ func contained(body string, parts ...string) bool {
 	}
 	return true
 }
+
+// panicking has a fault.
+type panicking struct{ httpapi.Writer }
+
+func (panicking) Write(context.Context, httpapi.Write) (httpapi.Written, error) { panic("a fault") }
