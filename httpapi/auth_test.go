@@ -124,6 +124,9 @@ func TestSession(t *testing.T) {
 			t.Errorf("sign in with %s = %d %s", body, got.Code, got.Body)
 		}
 	}
+	if got := do("POST", "/session?tokn=x", "", signIn, samePage); got.Code != 400 {
+		t.Errorf("sign in with a query = %d", got.Code)
+	}
 	if got := do("POST", "/session", "", signIn, map[string]string{"Content-Type": "text/plain"}); got.Code != 415 {
 		t.Errorf("sign in from a form = %d", got.Code)
 	}

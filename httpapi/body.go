@@ -78,9 +78,13 @@ func parseBody(b []byte) (any, error) {
 	if at := loneSurrogate(b); at >= 0 {
 		return nil, fmt.Errorf("%s: half of a surrogate pair", lineColumn(b, at))
 	}
-	p := parser{json.NewDecoder(bytes.NewReader(b))}
+	p := &parser{Decoder: json.NewDecoder(bytes.NewReader(b))}
 	p.UseNumber()
-	return p.value("the body", 0)
+	v, err := p.value()
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", p.where(), err)
+	}
+	return v, nil
 }
 
 // placed puts line and column before a syntax error.
@@ -132,11 +136,28 @@ func escaped(b []byte) (rune, bool) {
 }
 
 // A parser builds a value out of the tokens of valid JSON.
-type parser struct{ *json.Decoder }
+type parser struct {
+	*json.Decoder
+	path []any // to the value being read: keys, and numbers in lists
+}
 
-func (p parser) value(path string, depth int) (any, error) {
-	if depth > maxDepth {
-		return nil, fmt.Errorf("%.100s: nested more than %d deep", path, maxDepth)
+// where is the path as text; the ends of long keys are left out.
+func (p *parser) where() string {
+	text := "the body"
+	for _, step := range p.path {
+		if key, ok := step.(string); ok {
+			text += "." + limited(key)
+		} else {
+			text += fmt.Sprintf("[%d]", step)
+		}
+	}
+	return text
+}
+
+// value reads a value. After an error, the path still leads to it.
+func (p *parser) value() (any, error) {
+	if len(p.path) > maxDepth {
+		return nil, fmt.Errorf("nested more than %d deep", maxDepth)
 	}
 	tok, err := p.Token()
 	if err != nil {
@@ -144,14 +165,24 @@ func (p parser) value(path string, depth int) (any, error) {
 	}
 	switch tok {
 	case json.Delim('{'):
-		return p.object(path, depth)
+		return p.object()
 	case json.Delim('['):
-		return p.array(path, depth)
+		return p.array()
 	}
 	return tok, nil
 }
 
-func (p parser) object(path string, depth int) (any, error) {
+// member reads the value that one step leads to.
+func (p *parser) member(step any) (any, error) {
+	p.path = append(p.path, step)
+	v, err := p.value()
+	if err == nil {
+		p.path = p.path[:len(p.path)-1]
+	}
+	return v, err
+}
+
+func (p *parser) object() (any, error) {
 	m := map[string]any{}
 	for p.More() {
 		tok, err := p.Token()
@@ -160,9 +191,9 @@ func (p parser) object(path string, depth int) (any, error) {
 		}
 		key, _ := tok.(string)
 		if _, ok := m[key]; ok {
-			return nil, fmt.Errorf("%.100s: the key %.60q stands twice", path, key)
+			return nil, fmt.Errorf("the key %q stands twice", limited(key))
 		}
-		if m[key], err = p.value(path+"."+key, depth+1); err != nil {
+		if m[key], err = p.member(key); err != nil {
 			return nil, err
 		}
 	}
@@ -170,10 +201,10 @@ func (p parser) object(path string, depth int) (any, error) {
 	return m, err
 }
 
-func (p parser) array(path string, depth int) (any, error) {
+func (p *parser) array() (any, error) {
 	l := []any{}
 	for p.More() {
-		v, err := p.value(fmt.Sprintf("%s[%d]", path, len(l)), depth+1)
+		v, err := p.member(len(l))
 		if err != nil {
 			return nil, err
 		}

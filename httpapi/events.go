@@ -40,6 +40,7 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 	s := &stream{w, http.NewResponseController(w)}
 	s.begin()
 	a.follow(r, s, past, next)
+	s.extend() // for the end of the answer
 	return nil
 }
 
@@ -102,6 +103,7 @@ func (s *stream) begin() {
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
+	h.Set("Connection", "close") // its time limits are not those of other answers
 	s.w.WriteHeader(http.StatusOK)
 	s.send(fmt.Sprintf("retry: %d\n\n", reconnectsIn.Milliseconds()))
 }
@@ -121,7 +123,7 @@ func (s *stream) event(e topology.Event) error {
 }
 
 func (s *stream) send(text string) error {
-	if err := s.c.SetWriteDeadline(time.Now().Add(writeTime)); err != nil {
+	if err := s.extend(); err != nil {
 		return err
 	}
 	if _, err := s.w.Write([]byte(text)); err != nil {
@@ -129,3 +131,6 @@ func (s *stream) send(text string) error {
 	}
 	return s.c.Flush()
 }
+
+// extend gives the next write its time.
+func (s *stream) extend() error { return s.c.SetWriteDeadline(time.Now().Add(writeTime)) }

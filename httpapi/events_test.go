@@ -132,7 +132,7 @@ func checkEvent(t *testing.T, got string, id uint64) {
 	if want := "id: " + strconv.FormatUint(id, 10) + "\nevent: applied\n"; head != want {
 		t.Errorf("got %q, want %q", head, want)
 	}
-	if err := apitest.New(t, nil).Event([]byte(data)); err != nil || !strings.Contains(data, `"message":"one\ntwo"`) {
+	if err := apitest.New(t, nil).Fits("Event", []byte(data)); err != nil || !strings.Contains(data, `"message":"one\ntwo"`) {
 		t.Errorf("data %s: %v", data, err)
 	}
 }

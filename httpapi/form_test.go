@@ -27,6 +27,7 @@ func TestBodiesThatAreRefused(t *testing.T) {
 		{"a key twice, further in", link(`"ssl":{"enable":true,"enable":false}`), 400, []string{`the body.ssl: the key \"enable\" stands twice`}},
 		{"nested deeply", strings.Repeat("[", 20) + strings.Repeat("]", 20), 400, []string{"nested more than 16 deep"}},
 		{"nested very deeply", strings.Repeat("[", 500_000), 400, []string{"Invalid json"}},
+		{"a long key over many values", `{"` + strings.Repeat("k", 400_000) + `":[` + strings.Repeat("1,", 300_000) + `null,{"a":1,"a":2}]}`, 400, []string{"kkk…[300001]: the key"}},
 		{"a text", `"x"`, 400, []string{"must be a JSON object"}},
 		{"a null", "null", 400, []string{"must be a JSON object"}},
 		{"an unknown field", link(`"pool_sise":1`), 400, []string{"root.pool_sise: a link has no such field; did you mean pool_size?"}},

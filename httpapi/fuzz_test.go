@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"io"
@@ -14,6 +15,7 @@ import (
 
 	"clink/httpapi"
 	"clink/httpapi/apitest"
+	"clink/topology"
 )
 
 // What is taken is JSON as encoding/json reads it, and nothing panics.
@@ -48,8 +50,8 @@ func FuzzRouter(f *testing.F) {
 	f.Add("POST", "/session", "", "", signIn)
 	f.Add("DELETE", "/cluster/links/clA", "x;y", `W/"r1",`, "")
 	f.Add("PATCH", "//cluster/../links", "", "", "")
-	w := newWorld(f)
-	h := httpapi.New(w, httpapi.Options{Keys: keys(f), Log: slog.New(slog.DiscardHandler), Writer: w, Operator: w, Observer: unstreamed{w}, Rate: 1 << 30})
+	w, checker := newWorld(f), apitest.New(f, nil)
+	h := httpapi.New(w, httpapi.Options{Keys: keys(f), Log: slog.New(slog.DiscardHandler), Writer: picky{w, checker}, Operator: picky{w, checker}, Rate: 1 << 30})
 	f.Fuzz(func(t *testing.T, method, path, query, tag, body string) {
 		if strings.HasSuffix(path, "/events") || method == "CONNECT" {
 			return // goes on until its reader has enough
@@ -68,15 +70,49 @@ func FuzzRouter(f *testing.F) {
 		}
 		w.links = []httpapi.Link{w.link(map[string]any{"name": "clA"})}
 		rec := httptest.NewRecorder()
-		apitest.New(t, nil).Handler(h).ServeHTTP(rec, r)
+		checker.For(t).Handler(h).ServeHTTP(rec, r)
 		if rec.Code == http.StatusInternalServerError {
 			t.Errorf("%s %s with %q = %d %s", method, u, body, rec.Code, rec.Body)
 		}
 	})
 }
 
-// unstreamed has no events: they would go on for ever.
-type unstreamed struct{ *world }
+// picky refuses links that are not as the document says, as the compiler does
+// where the form of a body is let through and its meaning is none.
+type picky struct {
+	*world
+	*apitest.Checker
+}
+
+func (p picky) check(links ...map[string]any) error {
+	for _, l := range links {
+		b, err := json.Marshal(l)
+		if err == nil && len(l) > 1 {
+			err = p.Fits("LinkBody", b)
+		}
+		if err != nil {
+			return &httpapi.Refusal{Kind: httpapi.Invalid, Message: err.Error()}
+		}
+	}
+	return nil
+}
+
+func (p picky) Write(ctx context.Context, w httpapi.Write) (httpapi.Written, error) {
+	if err := p.check(w.Links...); err != nil {
+		return httpapi.Written{}, err
+	}
+	if len(w.Links) == 0 {
+		return httpapi.Written{InForce: true}, nil
+	}
+	return p.world.Write(ctx, w)
+}
+
+func (p picky) Probe(ctx context.Context, site string, link map[string]any) (topology.Probe, error) {
+	if err := p.check(link); err != nil {
+		return topology.Probe{}, err
+	}
+	return p.world.Probe(ctx, site, link)
+}
 
 func BenchmarkGetLinks(b *testing.B) {
 	w := newWorld(b)

@@ -149,6 +149,9 @@ func (a *api) signIn(w http.ResponseWriter, r *http.Request) error {
 	if given, same := sameOrigin(r); given && !same {
 		return errOrigin
 	}
+	if err := readFlags(r.URL.RawQuery, nil); err != nil {
+		return err
+	}
 	body, err := readObject(w, r)
 	if err != nil {
 		return err
@@ -192,6 +195,9 @@ func (a *api) checkToken(r *http.Request, token string) (actor, error) {
 }
 
 func (a *api) signOut(w http.ResponseWriter, r *http.Request) error {
+	if err := readFlags(r.URL.RawQuery, nil); err != nil {
+		return err
+	}
 	if c, err := r.Cookie(cookieName(r)); err == nil {
 		a.sessions.close(c.Value)
 	}

@@ -3,6 +3,7 @@ package apitest
 import (
 	"net/http"
 	"net/url"
+	"slices"
 	"strings"
 )
 
@@ -22,6 +23,9 @@ func (c *Checker) find(r *http.Request) (operation, bool) {
 	method := r.Method
 	if method == http.MethodHead {
 		method = http.MethodGet
+	}
+	if !slices.Contains(methods[:], method) {
+		return operation{}, false
 	}
 	var best operation
 	fixed := -1
