@@ -76,6 +76,8 @@ var places = map[string]place{
 	"reconciler": {6, both},
 	"dashboard":  {6, both},
 
+	"httpapi/apitest": {7, both},
+
 	"cmd/clinkc/command": {7, both},
 	"cmd/clinkd/command": {7, both},
 
@@ -101,7 +103,9 @@ var libraries = map[string][]string{
 	"golang.org/x/crypto/bcrypt":          {"internal/secret", "broker"},
 	"github.com/gorilla/mux":              {"httpapi"},
 	"github.com/prometheus/client_golang": {"httpapi"},
-	"golang.org/x/sync/errgroup":          {"cmd/clinkd/command"},
+
+	"github.com/santhosh-tekuri/jsonschema/v6": {"httpapi/apitest"},
+	"golang.org/x/sync/errgroup":               {"cmd/clinkd/command"},
 }
 
 // A pkg is what the map is held against: one directory with Go files.

@@ -20,6 +20,7 @@ type linkAnswer struct {
 	Replication topology.Replication `json:"replication"`
 	Inbound     inbound              `json:"inbound"`
 	Source      source               `json:"source"`
+	Suspension  *topology.Suspension `json:"suspension,omitempty"`
 }
 
 type nodeStatus struct {
@@ -50,14 +51,21 @@ func answer(l Link) linkAnswer {
 		Replication: l.Observed.Replication,
 		Inbound:     inbound{Presence: l.Observed.Inbound},
 		Source:      source{l.Pos.File, l.Pos.Line, l.Revision},
+		Suspension:  l.Suspension,
 	}
-	if a.Topics == nil {
-		a.Topics = a.Topics[:0:0]
-	}
+	a.Topics, a.SSL = full(a.Topics), fullTLS(a.SSL)
 	if in := l.Inbound; in != nil {
 		a.Inbound.ClientID, a.Inbound.Username, a.Inbound.Password = in.ClientID, in.Username, in.Password
 	}
 	return a
+}
+
+func answers(links []Link) []linkAnswer {
+	list := make([]linkAnswer, len(links))
+	for i, l := range links {
+		list[i] = answer(l)
+	}
+	return list
 }
 
 // The shapes below are EMQX's, to the key.

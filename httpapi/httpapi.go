@@ -2,13 +2,17 @@
 // its path families, with the same shapes and error codes, and clink's own
 // view of the whole fleet beside them; health; metrics for Prometheus.
 //
-// It shows what a [Store] says and decides nothing: it knows no broker, no
-// source and no target. This is the reading half; a write is answered 405.
+// It shows what a [Store] says, hands what is to be changed to a [Writer] and
+// an [Operator], and tells what an [Observer] sees. It checks who asks and the
+// form of what is asked, and decides nothing else: it knows no broker, no
+// source and no target.
 package httpapi
 
 import (
 	"context"
-	"errors"
+	"crypto/sha256"
+	_ "embed"
+	"fmt"
 	"log/slog"
 	"net/http"
 	"slices"
@@ -37,8 +41,9 @@ type Store interface {
 // A Link is one link with what is observed of it and where it was written.
 type Link struct {
 	topology.Link
-	Observed topology.LinkStatus
-	Revision string // of the source that it was written in
+	Observed   topology.LinkStatus
+	Revision   string               // of the source that it was written in
+	Suspension *topology.Suspension // nil: it is not suspended
 }
 
 // A Broker is the figures of one site's embedded node.
@@ -67,6 +72,7 @@ type State struct {
 	AllSites         int // in the source
 	AllLinks         int
 	Held             []topology.Held
+	Suspensions      []topology.Suspension
 	NotReady         []string // why the process is not ready; empty: it is
 	LastReload       time.Time
 	ReloadOK         bool
@@ -75,196 +81,139 @@ type State struct {
 	Applied          map[string]uint64 // changes applied since the start, by kind
 }
 
-// Options are what the API needs besides its store.
+// Options are what the API needs besides its store. What a nil Writer,
+// Operator or Observer would do is answered 501.
 type Options struct {
-	Keys    *Keys
-	Log     *slog.Logger
-	Version string
+	Keys     *Keys
+	Log      *slog.Logger
+	Version  string
+	Writer   Writer
+	Operator Operator
+	Observer Observer
+	Token    string          // signs in once, within 10 minutes; "": there is none
+	Hosts    []string        // names that the process answers to, besides its addresses and localhost
+	Rate     int             // requests a second that one key may make; 0: 50
+	Done     <-chan struct{} // closed when the process stops: streams end
 }
 
 type api struct {
 	store Store
 	Options
+	sessions *sessions
+	damper   *damper
+	requests *buckets // by key
+	streams  chan struct{}
+	router   *mux.Router
 }
+
+const defaultRate = 50
 
 // New returns the API over store.
 func New(store Store, o Options) http.Handler {
-	a := &api{store: store, Options: o}
-	r := mux.NewRouter().UseEncodedPath()
-	r.NotFoundHandler = a.guard(func(w http.ResponseWriter, _ *http.Request) {
-		fail(w, http.StatusNotFound, "NOT_FOUND", "No such path; GET /sites and GET /cluster/links are good places to begin")
-	})
-	r.MethodNotAllowedHandler = a.guard(func(w http.ResponseWriter, _ *http.Request) {
-		fail(w, http.StatusMethodNotAllowed, "METHOD_NOT_ALLOWED", "This path is read only; change the topology's source, clinkd applies it on save")
-	})
-	get := func(path string, h http.HandlerFunc) { r.Methods("GET", "HEAD").Path(path).Handler(h) }
-	get("/livez", a.livez)
-	get("/readyz", a.readyz)
-	get("/status", a.guard(a.status))
-	get("/metrics", a.guard(a.metrics()))
+	a := newAPI(store, o)
+	return a.logged(a.ownHost(a.router))
+}
+
+func newAPI(store Store, o Options) *api {
+	if o.Rate <= 0 {
+		o.Rate = defaultRate
+	}
+	a := &api{
+		store: store, Options: o, sessions: newSessions(o.Token), damper: newDamper(),
+		requests: newBuckets(float64(o.Rate), 2*float64(o.Rate)), streams: make(chan struct{}, maxStreams),
+		// A path is taken as it comes: ".." in it is the name of no link.
+		router: mux.NewRouter().UseEncodedPath().SkipClean(true),
+	}
+	a.router.NotFoundHandler = a.answered(a.guard(func(http.ResponseWriter, *http.Request) error {
+		return &problem{status: http.StatusNotFound, code: "NOT_FOUND", message: "No such path; GET /sites and GET /cluster/links are good places to begin"}
+	}))
+	a.router.MethodNotAllowedHandler = a.answered(a.guard(a.wrongMethod))
+	a.routeProcess()
 	for _, base := range []string{"", "/api/v5"} {
-		get(base+"/sites", a.guard(a.sites))
-		get(base+"/findings", a.guard(a.findings))
+		a.routeFleet(base)
 		for _, site := range []string{"", "/sites/{site}"} {
-			links := site + base + "/cluster/links"
-			get(links, a.guard(a.links))
-			// The family that EMQX serves comes first: a link called
-			// "metrics" is found there, and no link may be called "link".
-			get(links+"/link/{name}", a.guard(a.link))
-			get(links+"/link/{name}/metrics", a.guard(a.linkMetrics))
-			get(links+"/{name}", a.guard(a.link))
-			get(links+"/{name}/metrics", a.guard(a.linkMetrics))
+			a.routeLinks(site + base + "/cluster/links")
 		}
 	}
-	return secure(r)
+	return a
 }
 
-// secure sets what every answer carries.
-func secure(next http.Handler) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		h := w.Header()
-		h.Set("X-Content-Type-Options", "nosniff")
-		h.Set("Cache-Control", "no-store")
-		next.ServeHTTP(w, r)
-	})
-}
-
-func (a *api) livez(w http.ResponseWriter, _ *http.Request) {
-	reply(w, http.StatusOK, map[string]string{"status": "ok"})
-}
-
-func (a *api) readyz(w http.ResponseWriter, _ *http.Request) {
-	reasons := a.store.State().NotReady
-	if len(reasons) > 0 {
-		reply(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": reasons})
-		return
+func (a *api) handle(method, path string, h handler) {
+	methods := []string{method}
+	if method == http.MethodGet {
+		methods = append(methods, http.MethodHead)
 	}
-	reply(w, http.StatusOK, map[string]string{"status": "ok"})
+	a.router.Methods(methods...).Path(path).Handler(a.answered(h))
 }
 
-func (a *api) sites(w http.ResponseWriter, _ *http.Request) {
-	type site struct {
-		Name      string     `json:"name"`
-		Listeners []Listener `json:"listeners"`
+// routeProcess serves what is at the root alone.
+func (a *api) routeProcess() {
+	a.handle("GET", "/livez", a.livez)
+	a.handle("GET", "/readyz", a.readyz)
+	a.handle("GET", "/status", a.guard(a.status))
+	a.handle("GET", "/metrics", a.guard(a.metrics()))
+	a.handle("GET", "/openapi.json", a.guard(a.document))
+}
+
+// routeFleet serves what is about the whole fleet.
+func (a *api) routeFleet(base string) {
+	a.handle("GET", base+"/sites", a.guard(a.sites))
+	a.handle("GET", base+"/findings", a.guard(a.findings))
+	a.handle("GET", base+"/topology", a.guard(a.topology))
+	a.handle("GET", base+"/revisions", a.guard(a.revisions))
+	a.handle("GET", base+"/events", a.guard(a.events))
+	a.handle("POST", base+"/session", a.signIn)
+	a.handle("DELETE", base+"/session", a.guard(a.signOut))
+}
+
+// routeLinks serves the links of one site, in both families of paths.
+func (a *api) routeLinks(links string) {
+	a.handle("GET", links, a.guard(a.links))
+	a.handle("POST", links, a.administer(a.createLink))
+	a.handle("PUT", links, a.administer(a.putLinks))
+	a.handle("POST", links+"/probe", a.administer(a.probeBody))
+	// The family that EMQX serves comes first: a link called "metrics" is
+	// found there, and no link may be called "link".
+	for _, link := range []string{links + "/link/{name}", links + "/{name}"} {
+		a.handle("GET", link, a.guard(a.link))
+		a.handle("PUT", link, a.administer(a.putLink))
+		a.handle("DELETE", link, a.administer(a.deleteLink))
+		a.handle("GET", link+"/metrics", a.guard(a.linkMetrics))
+		a.handle("PUT", link+"/metrics/reset", a.administer(a.resetMetrics))
+		a.handle("PUT", link+"/suspend", a.administer(a.suspend))
+		a.handle("PUT", link+"/resume", a.administer(a.resume))
+		a.handle("POST", link+"/probe", a.administer(a.probe))
 	}
-	brokers := a.store.Brokers()
-	list := []site{}
-	for _, name := range a.store.Sites() {
-		s := site{Name: name, Listeners: []Listener{}}
-		if i := slices.IndexFunc(brokers, func(b Broker) bool { return b.Site == name }); i >= 0 {
-			s.Listeners = append(s.Listeners, brokers[i].Listeners...)
+}
+
+// wrongMethod says which methods the path takes.
+func (a *api) wrongMethod(w http.ResponseWriter, r *http.Request) error {
+	var allow []string
+	for _, method := range []string{"GET", "HEAD", "POST", "PUT", "DELETE"} {
+		other, match := r.Clone(r.Context()), mux.RouteMatch{}
+		other.Method = method
+		if a.router.Match(other, &match) && match.MatchErr == nil {
+			allow = append(allow, method)
 		}
-		list = append(list, s)
 	}
-	a.tagged(w, http.StatusOK, list)
+	w.Header().Set("Allow", strings.Join(allow, ", "))
+	return &problem{status: http.StatusMethodNotAllowed, code: "METHOD_NOT_ALLOWED", message: "This path takes " + strings.Join(allow, ", ") + " only"}
 }
 
-func (a *api) findings(w http.ResponseWriter, _ *http.Request) {
-	s := a.store.State()
-	w.Header().Set("ETag", `"`+s.Revision+`"`)
+//go:embed openapi.json
+var document []byte
+
+// Document returns the OpenAPI document of the API, as JSON.
+func Document() []byte { return slices.Clone(document) }
+
+// documentTag never changes for one build.
+var documentTag = fmt.Sprintf("%x", sha256.Sum256(document))[:16]
+
+func (a *api) document(w http.ResponseWriter, r *http.Request) error {
+	if unchanged(w, r, documentTag) {
+		return nil
+	}
 	w.Header().Set("Content-Type", "application/json")
-	report := diagnostic.Report{Revision: s.Revision, Findings: s.Findings, Sites: s.AllSites, Links: s.AllLinks}
-	if err := report.WriteJSON(w); err != nil {
-		a.Log.Debug("answer /findings", "err", err)
-	}
-}
-
-func (a *api) status(w http.ResponseWriter, _ *http.Request) {
-	s := a.store.State()
-	held := s.Held
-	if held == nil {
-		held = []topology.Held{}
-	}
-	a.tagged(w, http.StatusOK, map[string]any{
-		"version": a.Version, "started": s.Started, "sites": a.store.Sites(),
-		"revision": s.Revision, "commit": s.Commit,
-		"findings": map[string]int{"errors": s.Findings.Count(diagnostic.Error), "warnings": s.Findings.Count(diagnostic.Warning)},
-		"held":     held,
-		"reload":   map[string]any{"at": s.LastReload, "ok": s.ReloadOK, "error": s.ReloadError},
-		"ready":    len(s.NotReady) == 0, "not_ready": append([]string{}, s.NotReady...),
-	})
-}
-
-// site returns the site that a request is about, or answers it.
-func (a *api) site(w http.ResponseWriter, r *http.Request) (string, bool) {
-	names := a.store.Sites()
-	if name, ok := pathVar(r, "site"); ok {
-		if slices.Contains(names, name) {
-			return name, true
-		}
-		fail(w, http.StatusNotFound, "NOT_FOUND", "This process runs no site of that name; it runs "+strings.Join(names, ", "))
-		return "", false
-	}
-	if len(names) == 1 {
-		return names[0], true
-	}
-	reply(w, http.StatusBadRequest, map[string]any{
-		"code":    "SITE_REQUIRED",
-		"message": "This process runs several sites: put /sites/NAME in front of the path, NAME one of " + strings.Join(names, ", "),
-		"sites":   names,
-	})
-	return "", false
-}
-
-// siteLinks returns the links of the request's site, or answers it.
-func (a *api) siteLinks(w http.ResponseWriter, r *http.Request) ([]Link, bool) {
-	site, ok := a.site(w, r)
-	if !ok {
-		return nil, false
-	}
-	links, err := a.store.Links(r.Context(), site)
-	if err != nil {
-		a.Log.Error("answer links", "site", site, "err", err)
-		status := http.StatusInternalServerError
-		if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
-			status = http.StatusServiceUnavailable
-		}
-		fail(w, status, "INTERNAL_ERROR", "The links of "+site+" could not be read; see the log")
-		return nil, false
-	}
-	return links, true
-}
-
-func (a *api) links(w http.ResponseWriter, r *http.Request) {
-	links, ok := a.siteLinks(w, r)
-	if !ok {
-		return
-	}
-	list := make([]linkAnswer, len(links))
-	for i, l := range links {
-		list[i] = answer(l)
-	}
-	a.tagged(w, http.StatusOK, list)
-}
-
-func (a *api) namedLink(w http.ResponseWriter, r *http.Request) (Link, bool) {
-	links, ok := a.siteLinks(w, r)
-	if !ok {
-		return Link{}, false
-	}
-	name, _ := pathVar(r, "name")
-	i := slices.IndexFunc(links, func(l Link) bool { return l.Name == name })
-	if i < 0 {
-		fail(w, http.StatusNotFound, "NOT_FOUND", "Cluster link not found")
-		return Link{}, false
-	}
-	return links[i], true
-}
-
-func (a *api) link(w http.ResponseWriter, r *http.Request) {
-	if l, ok := a.namedLink(w, r); ok {
-		a.tagged(w, http.StatusOK, answer(l))
-	}
-}
-
-func (a *api) linkMetrics(w http.ResponseWriter, r *http.Request) {
-	if l, ok := a.namedLink(w, r); ok {
-		reply(w, http.StatusOK, metricsAnswer(l.Observed))
-	}
-}
-
-// tagged answers with the source's revision as ETag.
-func (a *api) tagged(w http.ResponseWriter, status int, body any) {
-	w.Header().Set("ETag", `"`+a.store.State().Revision+`"`)
-	reply(w, status, body)
+	w.Write(document)
+	return nil
 }

@@ -17,10 +17,14 @@ import (
 // scrapeTimeout bounds how long one scrape may wait for the state of links.
 const scrapeTimeout = 5 * time.Second
 
-func (a *api) metrics() http.HandlerFunc {
+func (a *api) metrics() handler {
 	reg := prometheus.NewPedanticRegistry()
 	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), &collector{a})
-	return promhttp.HandlerFor(reg, promhttp.HandlerOpts{}).ServeHTTP
+	h := promhttp.HandlerFor(reg, promhttp.HandlerOpts{})
+	return func(w http.ResponseWriter, r *http.Request) error {
+		h.ServeHTTP(w, r)
+		return nil
+	}
 }
 
 // A collector reads the store afresh at each scrape, so that no figure is kept

@@ -1,0 +1,207 @@
+package httpapi
+
+import (
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/base64"
+	"net"
+	"net/http"
+	"sync"
+	"time"
+)
+
+// Sessions end 12 hours after their last use and 7 days after the sign-in.
+// They are kept in memory: a restart ends them all.
+const (
+	sessionIdle = 12 * time.Hour
+	sessionLife = 7 * 24 * time.Hour
+	maxSessions = 1000
+	tokenLife   = 10 * time.Minute // of the one-time token
+)
+
+// An actor is who a request comes from.
+type actor struct{ name, role string }
+
+// sessions are the sign-ins of browsers, by the digest of the cookie's value.
+type sessions struct {
+	mu       sync.Mutex
+	byDigest map[[sha256.Size]byte]session
+	once     string // the one-time token, "" when it is used
+	onceEnds time.Time
+}
+
+type session struct {
+	actor
+	opened, used time.Time
+}
+
+func newSessions(once string) *sessions {
+	return &sessions{byDigest: map[[sha256.Size]byte]session{}, once: once, onceEnds: time.Now().Add(tokenLife)}
+}
+
+func (s session) ended(now time.Time) bool {
+	return now.Sub(s.used) >= sessionIdle || now.Sub(s.opened) >= sessionLife
+}
+
+func (s session) ends() time.Time {
+	idle, life := s.used.Add(sessionIdle), s.opened.Add(sessionLife)
+	if life.Before(idle) {
+		return life
+	}
+	return idle
+}
+
+// open begins a session and returns the cookie's value.
+func (s *sessions) open(who actor) (string, time.Time) {
+	random := make([]byte, 32)
+	rand.Read(random) // never fails
+	value := base64.RawURLEncoding.EncodeToString(random)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.byDigest) >= maxSessions {
+		s.makeRoom()
+	}
+	now := time.Now()
+	opened := session{who, now, now}
+	s.byDigest[sha256.Sum256([]byte(value))] = opened
+	return value, opened.ends()
+}
+
+// makeRoom forgets the sessions that have ended, or where none has, the one
+// that was not used for longest.
+func (s *sessions) makeRoom() {
+	now := time.Now()
+	var oldest [sha256.Size]byte
+	var at time.Time
+	for digest, one := range s.byDigest {
+		if one.ended(now) {
+			delete(s.byDigest, digest)
+		} else if at.IsZero() || one.used.Before(at) {
+			oldest, at = digest, one.used
+		}
+	}
+	if len(s.byDigest) >= maxSessions {
+		delete(s.byDigest, oldest)
+	}
+}
+
+// find returns whose session a cookie's value names, and counts it as used.
+func (s *sessions) find(value string) (actor, bool) {
+	digest := sha256.Sum256([]byte(value))
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	one, ok := s.byDigest[digest]
+	if !ok {
+		return actor{}, false
+	}
+	now := time.Now()
+	if one.ended(now) {
+		delete(s.byDigest, digest)
+		return actor{}, false
+	}
+	one.used = now
+	s.byDigest[digest] = one
+	return one.actor, true
+}
+
+func (s *sessions) close(value string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.byDigest, sha256.Sum256([]byte(value)))
+}
+
+// redeem reports whether token is the one-time token, and spends it.
+func (s *sessions) redeem(token string) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.once == "" || !time.Now().Before(s.onceEnds) || subtle.ConstantTimeCompare([]byte(s.once), []byte(token)) != 1 {
+		return false
+	}
+	s.once = ""
+	return true
+}
+
+// cookieName tells the daemons of one machine apart: browsers send a cookie
+// to every port of a host.
+func cookieName(r *http.Request) string {
+	_, port, err := net.SplitHostPort(r.Host)
+	if err != nil {
+		if port = "80"; r.TLS != nil {
+			port = "443"
+		}
+	}
+	return "clink_session_" + port
+}
+
+func setCookie(w http.ResponseWriter, r *http.Request, value string, age time.Duration) {
+	http.SetCookie(w, &http.Cookie{
+		Name: cookieName(r), Value: value, Path: "/", MaxAge: int(age / time.Second),
+		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
+	})
+}
+
+// oneTime is the name under which the holder of the one-time token acts: it
+// was printed by the process itself, to whoever started it.
+const oneTime = "one-time-token"
+
+func (a *api) signIn(w http.ResponseWriter, r *http.Request) error {
+	if given, same := sameOrigin(r); given && !same {
+		return errOrigin
+	}
+	if err := readFlags(r.URL.RawQuery, nil); err != nil {
+		return err
+	}
+	body, err := readObject(w, r)
+	if err != nil {
+		return err
+	}
+	who, err := a.credentials(r, body)
+	if err != nil {
+		return err
+	}
+	value, ends := a.sessions.open(who)
+	setCookie(w, r, value, time.Until(ends).Round(time.Second))
+	callOf(r).actor = who
+	reply(w, http.StatusOK, map[string]any{"key": who.name, "role": who.role, "expires": ends.UTC()})
+	return nil
+}
+
+// credentials returns who a sign-in proves to be.
+func (a *api) credentials(r *http.Request, body map[string]any) (actor, error) {
+	token, byToken := body["token"].(string)
+	key, byKey := body["key"].(string)
+	sec, hasSecret := body["secret"].(string)
+	switch {
+	case byToken && len(body) == 1:
+		return a.checkToken(r, token)
+	case byKey && hasSecret && len(body) == 2:
+		return a.check(r, key, sec)
+	}
+	return actor{}, bad(`Sign in with {"key":"…","secret":"…"} or with {"token":"…"}, the one-time token that clinkd prints at its start`)
+}
+
+func (a *api) checkToken(r *http.Request, token string) (actor, error) {
+	from := network(r.RemoteAddr)
+	if wait := a.damper.wait(from, oneTime); wait > 0 {
+		return actor{}, tooMany(wait, "Too many failed sign-ins from this address")
+	}
+	if !a.sessions.redeem(token) {
+		a.damper.failed(from, oneTime)
+		return actor{}, &problem{status: http.StatusUnauthorized, code: "BAD_TOKEN",
+			message: "The one-time token is wrong, used or older than 10 minutes; sign in with an API key and its secret"}
+	}
+	return actor{oneTime, Administrator}, nil
+}
+
+func (a *api) signOut(w http.ResponseWriter, r *http.Request) error {
+	if err := readFlags(r.URL.RawQuery, nil); err != nil {
+		return err
+	}
+	if c, err := r.Cookie(cookieName(r)); err == nil {
+		a.sessions.close(c.Value)
+	}
+	setCookie(w, r, "", -time.Second)
+	w.WriteHeader(http.StatusNoContent)
+	return nil
+}
