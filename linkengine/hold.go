@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"time"
 
 	"clink/topology"
 )
@@ -60,6 +61,7 @@ func (l *link) prepare(ctx context.Context, c topology.Change) error {
 		l.parkForwarder(cfg)
 		l.stopActor(ctx.Err() == nil && old.Address != cfg.Address)
 		l.stopActor = nil
+		l.idle.Store(time.Now().UnixNano())
 		l.table.Follow(cfg.Topics)
 	}
 	l.held.Store(true)
