@@ -73,6 +73,7 @@ type State struct {
 	AllLinks         int
 	Held             []topology.Held
 	Suspensions      []topology.Suspension
+	Git              *Git     // nil: nothing is committed
 	NotReady         []string // why the process is not ready; empty: it is
 	LastReload       time.Time
 	ReloadOK         bool

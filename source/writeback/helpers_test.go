@@ -83,7 +83,7 @@ func openWorld(t *testing.T, dir string, step func(string)) *world {
 	d, err := source.Open(dir, source.Options{Step: step})
 	must(t, err)
 	w := &world{t: t, dir: dir, d: d}
-	w.Editor = writeback.New(writeback.Editor{Dir: d, Secrets: filepath.Join(dir, "secrets"), Step: step, Options: func(planned map[string][]byte) compiler.Options {
+	w.Editor = writeback.New(&writeback.Editor{Dir: d, Secrets: filepath.Join(dir, "secrets"), Step: step, Options: func(planned map[string][]byte) compiler.Options {
 		return compiler.Options{
 			Now: time.Now(),
 			ReadFile: func(name string) ([]byte, error) {

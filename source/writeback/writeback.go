@@ -17,12 +17,14 @@ import (
 	"fmt"
 	"log/slog"
 	"maps"
+	"os"
 	"slices"
 
 	"clink/compiler"
 	"clink/diagnostic"
 	"clink/source"
 	"clink/source/splice"
+	"clink/topology"
 )
 
 // What a [Request] does with its links.
@@ -97,6 +99,13 @@ type Editor struct {
 	Options func(planned map[string][]byte) compiler.Options
 	Secrets string // absolute: where credentials and certificates that come in clear are put
 	Log     *slog.Logger
+	// Begin, if not nil, is called with what is about to be written. What it
+	// returns is called if that fails.
+	Begin func(Request, Outcome) (failed func())
+	// Done, if not nil, is called with what was written, before the next change
+	// is begun: the files are still as this one left them, unless somebody else
+	// saved them.
+	Done func(context.Context, Request, Outcome)
 	// Step, if not nil, is called after each file that is made in Secrets, as
 	// [source.Options] has it.
 	Step func(what string)
@@ -107,16 +116,19 @@ type Editor struct {
 	revision string
 }
 
-// New returns an editor. Its Log may be nil.
-func New(e Editor) *Editor {
+// New makes e ready, and returns it.
+func New(e *Editor) *Editor {
 	if e.Log == nil {
 		e.Log = slog.New(slog.DiscardHandler)
 	}
 	if e.Step == nil {
 		e.Step = func(string) {}
 	}
+	if e.Begin == nil {
+		e.Begin = func(Request, Outcome) func() { return func() {} }
+	}
 	e.turn = make(chan struct{}, 1)
-	return &e
+	return e
 }
 
 // tries bounds how often a change is begun anew because an editor saved a file
@@ -182,12 +194,61 @@ func (e *Editor) try(ctx context.Context, r Request) (Outcome, error) {
 	if err := c.vault.write(e.Step); err != nil {
 		return Outcome{}, err
 	}
+	failed := e.Begin(r, c.outcome(c.next))
 	now, err := e.Dir.Replace(ctx, snap, c.files)
 	if err != nil {
+		failed()
 		return Outcome{}, errors.Join(err, c.vault.undo())
 	}
 	e.known, e.revision = c.after, now.Revision
-	return c.outcome(now), nil
+	out := c.outcome(now)
+	if e.Done != nil {
+		e.Done(ctx, r, out)
+	}
+	return out, nil
+}
+
+// Lock keeps the source's files from being changed by the editor until Unlock,
+// for somebody else who will.
+func (e *Editor) Lock() { e.turn <- struct{}{} }
+
+// Unlock ends what Lock began.
+func (e *Editor) Unlock() { <-e.turn }
+
+// Try returns the half of a link as it would be with these fields, to be tried
+// out; nothing is written to the source. What came in clear is in files until
+// done is called.
+func (e *Editor) Try(ctx context.Context, site string, fields map[string]any) (l topology.Link, done func(), err error) {
+	snap, err := e.Dir.Snapshot(ctx)
+	if err != nil {
+		return l, nil, err
+	}
+	before, err := compiler.Compile(ctx, snap, e.Options(nil))
+	if err != nil {
+		return l, nil, err
+	}
+	dir, err := os.MkdirTemp("", "clink-try-*") // mode 0700
+	if err != nil {
+		return l, nil, fmt.Errorf("make a directory for credentials: %w", err)
+	}
+	done = func() { _ = os.RemoveAll(dir) } // it is in the system's place for such
+	r := Request{Op: Put, Site: site, Links: []map[string]any{fields}, Override: true}
+	c := &change{e: e, r: r, snap: snap, before: before, vault: newVault(dir, e.Dir.Path())}
+	if err = c.plan(ctx); err == nil {
+		err = c.vault.write(e.Step)
+	}
+	name, _ := fields["name"].(string)
+	if err == nil {
+		var ok bool
+		if l, ok = c.after.Topology.Sites[site].Link(name); !ok {
+			err = refuse(Invalid, "a link to %q cannot be made of these fields", name)
+		}
+	}
+	if err != nil {
+		done()
+		return l, nil, refusal(err)
+	}
+	return l, done, nil
 }
 
 // compiled compiles a snapshot, unless it is what the last change left.

@@ -42,6 +42,9 @@ func (c Command) daemon(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
+	if err := dir.Recover(ctx); err != nil {
+		return fmt.Errorf("end an interrupted change of the source: %w", err)
+	}
 	sites, first, err := chooseSites(ctx, dir, o)
 	if err != nil {
 		return err
@@ -60,7 +63,7 @@ func (c Command) daemon(ctx context.Context, o options) error {
 		return err
 	}
 	defer ln.Close()
-	d, err := c.assemble(o, dir, sites, log)
+	d, err := c.assemble(ctx, o, dir, sites, log)
 	if err != nil {
 		return err
 	}
@@ -149,9 +152,11 @@ type daemon struct {
 	ln      net.Listener
 	started time.Time
 	manager *manager
+	git     *recorder
+	writer  *writer
 }
 
-func (c Command) assemble(o options, dir *source.Dir, sites []string, log *slog.Logger) (*daemon, error) {
+func (c Command) assemble(ctx context.Context, o options, dir *source.Dir, sites []string, log *slog.Logger) (*daemon, error) {
 	d := &daemon{options: o, Command: c, log: log, dir: dir, sites: sites, nodes: map[string]*embedded{}, started: time.Now(), manager: newManager(c.Getenv, log)}
 	targets, dirs := map[string]reconciler.Target{}, map[string]string{}
 	for _, s := range sites {
@@ -168,6 +173,15 @@ func (c Command) assemble(o options, dir *source.Dir, sites []string, log *slog.
 	d.rec = &reconciler.Reconciler{
 		Load: d.loader.load, Targets: targets, Log: log, Resync: o.resync,
 		DataDirs: dirs, Before: d.loader.last.Topology,
+	}
+	var err error
+	if d.git, err = newRecorder(ctx, d); err != nil {
+		return nil, err
+	}
+	d.loader.seen = d.git.seen
+	d.writer = newWriter(d)
+	if d.git.repo != nil {
+		d.git.repo.Files = d.writer.editor
 	}
 	for name, e := range d.nodes {
 		e.drift = func(reason, message string) {
@@ -219,6 +233,7 @@ func (d *daemon) run(ctx context.Context) error {
 	}
 	g.Go(func() error { return d.dir.Watch(ctx, d.rec.Wake) })
 	g.Go(func() error { return d.rec.Run(ctx) })
+	g.Go(func() error { return d.git.run(ctx) })
 	g.Go(func() error { return d.serve(ctx) })
 	g.Go(func() error { sighup(ctx, func() { d.reload(ctx) }); return nil })
 	g.Go(func() error { d.report(ctx); return nil })
@@ -251,7 +266,10 @@ func waitAtMost(ctx context.Context, g *errgroup.Group, grace time.Duration) err
 
 func (d *daemon) serve(ctx context.Context) error {
 	srv := &http.Server{
-		Handler:           httpapi.New(d, httpapi.Options{Keys: d.keys, Log: d.log, Version: version()}),
+		Handler: httpapi.New(d, httpapi.Options{
+			Keys: d.keys, Log: d.log, Version: version(), Writer: d.writer, Operator: d.writer, Observer: observer{d},
+			Hosts: d.hosts, Done: ctx.Done(),
+		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
 		IdleTimeout:       2 * time.Minute,

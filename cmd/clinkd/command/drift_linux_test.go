@@ -54,7 +54,7 @@ func startPair(t *testing.T) *daemon {
 		t.Fatal(err)
 	}
 	c := Command{Stdout: io.Discard, Stderr: &bytes.Buffer{}, Getenv: func(string) string { return "" }}
-	d, err := c.assemble(options{dir: dir, dataDir: data}, src, []string{"a", "b"}, slog.New(slog.DiscardHandler))
+	d, err := c.assemble(t.Context(), options{dir: dir, dataDir: data}, src, []string{"a", "b"}, slog.New(slog.DiscardHandler))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -29,6 +29,8 @@ type loader struct {
 	log     *slog.Logger
 	timeout time.Duration // of a compilation; 0: the compiler's own
 
+	seen func(commit string) // told what is loaded, may be nil
+
 	mu       sync.Mutex // guards the fields below
 	last     reconciler.LastGood
 	wasWhole bool // a load since the start held back no site
@@ -37,6 +39,39 @@ type loader struct {
 	result   *compiler.Result // of the last source that could be compiled: what did not change is taken from it
 	endless  string           // revision of a source whose evaluation was given up
 	gaveUp   error            // and why
+	authors  []authored       // the latest revisions that came over REST, the newest last
+	topology *topology.Topology
+	revision string
+}
+
+// An authored revision is one that an API key wrote.
+type authored struct{ revision, key string }
+
+const maxAuthors = 100
+
+// wrote notes who wrote a revision.
+func (l *loader) wrote(revision, key string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.authors = append(l.authors, authored{revision, key})
+	l.authors = l.authors[max(0, len(l.authors)-maxAuthors):]
+}
+
+func (l *loader) author(revision string) string {
+	for _, a := range slices.Backward(l.authors) {
+		if a.revision == revision {
+			return a.key
+		}
+	}
+	return ""
+}
+
+// wanted is what the source says, whether or not it is in force; nil before the
+// first load.
+func (l *loader) wanted() (t *topology.Topology, revision string) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.topology, l.revision
 }
 
 // load is the reconciler's Load.
@@ -59,7 +94,11 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 	l.last = reconciler.LastGood{Topology: applied, Held: held, Revision: snap.Revision}
 	l.nSites, l.nLinks = len(res.Topology.Sites), res.Topology.Links()
 	l.wasWhole = l.wasWhole || !slices.ContainsFunc(held, func(h topology.Held) bool { return h.Peer == "" })
-	d := reconciler.Desired{Topology: applied, Revision: snap.Revision, Commit: snap.Commit, Findings: res.Findings, Held: held}
+	l.topology, l.revision = res.Topology, snap.Revision
+	if l.seen != nil {
+		l.seen(snap.Commit)
+	}
+	d := reconciler.Desired{Topology: applied, Revision: snap.Revision, Commit: snap.Commit, Author: l.author(snap.Revision), Findings: res.Findings, Held: held}
 	if err := l.remember(); err != nil {
 		// A full disk must not stop an incident's change from taking effect.
 		l.log.Error("the last good state could not be kept; a restart on a broken source would go without it", "err", err)

@@ -22,7 +22,11 @@ type options struct {
 	sites             []string
 	http              string
 	httpCert, httpKey string
+	hosts             []string
 	apiKeys           string
+	secretsDir        string // absolute
+	gitCommit         bool
+	gitPush           string // REMOTE/BRANCH
 	resync            time.Duration
 	logFormat         string
 	logLevel          slog.Level
@@ -50,6 +54,10 @@ func (c Command) parse(args []string) (options, error) {
 	fs.StringVar(&o.httpKey, "http-key", "", "key `FILE` (PEM) for the REST API")
 	fs.StringVar(&o.dataDir, "data-dir", "", "`DIR` for what must survive a restart (default: $XDG_STATE_HOME/clink/<topology>-<hash>)")
 	fs.StringVar(&o.apiKeys, "api-keys", "", "`FILE` of API keys, a line key:secret[:administrator|viewer] each (default: one is made in the data directory)")
+	fs.Var((*list)(&o.hosts), "http-host", "`NAME` that the REST API answers to besides its addresses and localhost; may be repeated")
+	fs.StringVar(&o.secretsDir, "secrets-dir", "", "`DIR` for credentials that come over REST (default: secrets in the topology)")
+	fs.BoolVar(&o.gitCommit, "git-commit", false, "commit what is written over REST, in the name of the API key")
+	fs.StringVar(&o.gitPush, "git-push", "", "push these commits to `REMOTE/BRANCH`; needs --git-commit")
 	fs.DurationVar(&o.resync, "resync", 30*time.Second, "compare wanted and actual this often without being woken")
 	fs.StringVar(&o.logFormat, "log-format", "text", "text or json")
 	fs.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
@@ -79,8 +87,8 @@ func (c Command) fromEnvironment(fs *flag.FlagSet, o *options) error {
 		if given[f.Name] || v == "" || err != nil {
 			return
 		}
-		if f.Name == "site" {
-			o.sites = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+		if l, ok := f.Value.(*list); ok {
+			*l = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
 			return
 		}
 		if e := fs.Set(f.Name, v); e != nil {
@@ -105,8 +113,18 @@ func (o *options) check(dir string, getenv func(string) string) (err error) {
 		return usagef("--http-cert and --http-key go together")
 	case o.resync < time.Second:
 		return usagef("--resync %v is shorter than 1s", o.resync)
+	case o.gitPush != "" && !o.gitCommit:
+		return usagef("--git-push %s pushes commits: it needs --git-commit", o.gitPush)
+	case o.gitPush != "" && !isRemoteBranch(o.gitPush):
+		return usagef("--git-push %s is not of the form REMOTE/BRANCH, such as origin/main", o.gitPush)
 	case o.pprof != "" && !loopback(o.pprof):
 		return usagef("--pprof %s is not on loopback: profiles show what is in memory", o.pprof)
+	}
+	if o.secretsDir == "" {
+		o.secretsDir = filepath.Join(o.dir, "secrets")
+	}
+	if o.secretsDir, err = filepath.Abs(o.secretsDir); err != nil {
+		return usageError{err}
 	}
 	if o.dataDir == "" {
 		if o.dataDir, err = defaultDataDir(o.dir, getenv); err != nil {
@@ -120,6 +138,11 @@ func (o *options) check(dir string, getenv func(string) string) (err error) {
 		return usagef("--data-dir %s is inside the topology %s, which is watched: put it elsewhere", o.dataDir, o.dir)
 	}
 	return nil
+}
+
+func isRemoteBranch(s string) bool {
+	remote, branch, ok := strings.Cut(s, "/")
+	return ok && remote != "" && branch != "" && !strings.HasPrefix(remote, "-")
 }
 
 func realPath(dir string) (string, error) {

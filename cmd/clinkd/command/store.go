@@ -31,14 +31,19 @@ func (d *daemon) Links(ctx context.Context, site string) ([]httpapi.Link, error)
 	if err != nil {
 		return nil, err
 	}
-	revision := d.rec.State().Revision
+	state := d.rec.State()
 	list := make([]httpapi.Link, 0, len(links))
 	for _, l := range links {
 		i := slices.IndexFunc(status, func(s topology.LinkStatus) bool { return s.Peer == l.Name })
 		if i < 0 {
 			continue // removed between the two questions
 		}
-		list = append(list, httpapi.Link{Link: l, Observed: status[i], Revision: revision})
+		shown := httpapi.Link{Link: l, Observed: status[i], Revision: state.Revision}
+		if n := slices.IndexFunc(state.Suspensions, func(s topology.Suspension) bool { return s.Site == site && s.Peer == l.Name }); n >= 0 {
+			shown.Suspension = &state.Suspensions[n]
+			shown.Enable = true // only such links are suspended: the source says so
+		}
+		list = append(list, shown)
 	}
 	return list, nil
 }
@@ -68,7 +73,7 @@ func (d *daemon) State() httpapi.State {
 	sites, links := d.loader.size()
 	return httpapi.State{
 		Started: d.started, Revision: s.Revision, Commit: s.Commit, Findings: s.Findings,
-		AllSites: sites, AllLinks: links, Held: s.Held, NotReady: d.notReady(s),
+		AllSites: sites, AllLinks: links, Held: s.Held, Suspensions: s.Suspensions, Git: d.git.status(), NotReady: d.notReady(s),
 		LastReload: s.Loaded, ReloadOK: s.LoadError == "" && len(s.Held) == 0, ReloadError: s.LoadError,
 		ReloadTook: s.Duration, Applied: s.Changes,
 	}

@@ -1,0 +1,254 @@
+package command
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"path/filepath"
+	"slices"
+	"time"
+
+	"clink/compiler"
+	"clink/httpapi"
+	"clink/internal/pki"
+	"clink/internal/secret"
+	"clink/reconciler"
+	"clink/source"
+	"clink/source/writeback"
+	"clink/topology"
+)
+
+// inForceWithin is how long a write waits to be in force before it is answered.
+const inForceWithin = 10 * time.Second
+
+// A writer is the REST API's [httpapi.Writer] and [httpapi.Operator]: what is
+// written takes the same road as an edit of the files, which begins with the
+// source.
+type writer struct {
+	d      *daemon
+	editor *writeback.Editor
+}
+
+func newWriter(d *daemon) *writer {
+	w := &writer{d: d}
+	w.editor = writeback.New(&writeback.Editor{
+		Dir: d.dir, Secrets: d.secretsDir, Log: d.log, Options: w.compileOptions,
+		Begin: d.git.begin, Done: w.written,
+	})
+	return w
+}
+
+// compileOptions are the loader's, with files that do not exist yet.
+func (w *writer) compileOptions(planned map[string][]byte) compiler.Options {
+	base := w.d.dir.Path()
+	o := compileOptions(base, time.Now(), w.d.sites)
+	o.Timeout = w.d.loader.timeout
+	o.ReadFile = func(name string) ([]byte, error) {
+		at := filepath.FromSlash(name)
+		if !filepath.IsAbs(at) {
+			at = filepath.Join(base, at)
+		}
+		if text, ok := planned[at]; ok {
+			return text, nil
+		}
+		return pki.ReadFile(base, name)
+	}
+	resolve := o.Secret
+	o.Secret = func(r secret.Ref) error {
+		if _, ok := planned[r.File(base)]; ok {
+			return nil
+		}
+		return resolve(r)
+	}
+	return o
+}
+
+// written is called when a change is in the files, and before the next one
+// begins.
+func (w *writer) written(ctx context.Context, _ writeback.Request, out writeback.Outcome) {
+	who := askerOf(ctx)
+	w.d.loader.wrote(out.Snapshot.Revision, who.key)
+	// The commit is to be told with the revision, but a hook that takes long
+	// must not hold up what is wanted now.
+	late := time.AfterFunc(commitGrace, w.d.rec.Wake)
+	w.d.git.record(ctx, who, out)
+	late.Stop()
+	w.d.rec.Wake()
+}
+
+// commitGrace is how long a change waits for its commit before it is applied.
+const commitGrace = 200 * time.Millisecond
+
+// An asker is who asked for a change.
+type asker struct{ key, request string }
+
+type askerKey struct{}
+
+func askerOf(ctx context.Context) asker {
+	who, _ := ctx.Value(askerKey{}).(asker) // the zero one is clinkd itself
+	return who
+}
+
+// Write implements [httpapi.Writer].
+func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, error) {
+	// Once it is written, it is committed and told, whether or not whoever
+	// asked still listens.
+	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTime)
+	defer cancel()
+	work = context.WithValue(work, askerKey{}, asker{r.By, r.RequestID})
+	out, err := w.editor.Edit(work, writeback.Request{
+		Op: r.Op, Site: r.Site, Links: r.Links, IfMatch: r.IfMatch,
+		Pair: r.Pair, Override: r.Override, Prune: r.Prune, Strict: r.Strict, DryRun: r.DryRun,
+	})
+	if err != nil {
+		return httpapi.Written{}, w.refused(err)
+	}
+	res := httpapi.Written{
+		Revision: out.Snapshot.Revision,
+		Created:  slices.ContainsFunc(out.Created, func(h writeback.Half) bool { return h.Site == r.Site }),
+		Findings: out.Findings,
+	}
+	if r.DryRun {
+		res.Plan, res.Diff = reconciler.Plan(out.Before.Topology, out.After.Topology, nil), out.Diff
+		return res, nil
+	}
+	res.InForce = len(out.Files) == 0 || w.inForce(ctx, out)
+	for _, h := range out.Halves {
+		res.Halves = append(res.Halves, httpapi.Half{Site: h.Site, State: w.state(h.Site, res.InForce)})
+	}
+	res.Links, err = w.links(ctx, r)
+	return res, err
+}
+
+// loadTime bounds one change of the source: trying it takes two or three
+// compilations.
+const loadTime = 2 * time.Minute
+
+// refused turns a refusal of the source into the API's.
+func (w *writer) refused(err error) error {
+	var r *writeback.Refusal
+	switch {
+	case errors.As(err, &r):
+		return &httpapi.Refusal{Kind: r.Kind, Message: r.Message, Findings: r.Findings, Pos: r.Pos}
+	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, source.ErrUnstable):
+		return &httpapi.Refusal{Kind: httpapi.Unavailable, Message: err.Error() + ": ask again"}
+	}
+	return err
+}
+
+// inForce waits until the sites that a change touches, and that run here, have
+// had their turn for it.
+func (w *writer) inForce(ctx context.Context, out writeback.Outcome) bool {
+	var here []string
+	for _, h := range out.Halves {
+		if w.d.nodes[h.Site] != nil && !slices.Contains(here, h.Site) {
+			here = append(here, h.Site)
+		}
+	}
+	if len(here) == 0 {
+		return true
+	}
+	ctx, cancel := context.WithTimeout(ctx, inForceWithin)
+	defer cancel()
+	return w.d.rec.Wait(ctx, out.Snapshot.Revision, here...) == nil
+}
+
+// state says how far the half of a site has come.
+func (w *writer) state(site string, inForce bool) string {
+	switch {
+	case w.d.nodes[site] == nil && w.d.git.unpushed():
+		return "unpushed"
+	case w.d.nodes[site] == nil || !inForce:
+		return "written"
+	}
+	return "applied"
+}
+
+// links are those that the answer is about, as they run.
+func (w *writer) links(ctx context.Context, r httpapi.Write) ([]httpapi.Link, error) {
+	all, err := w.d.Links(ctx, r.Site)
+	if err != nil || r.Op == writeback.Replace {
+		return all, err
+	}
+	return slices.DeleteFunc(all, func(l httpapi.Link) bool {
+		return !slices.ContainsFunc(r.Links, func(m map[string]any) bool { return m["name"] == l.Name })
+	}), nil
+}
+
+// Suspend implements [httpapi.Operator].
+func (w *writer) Suspend(ctx context.Context, s topology.Suspension) error {
+	return operated(w.d.rec.Suspend(ctx, s))
+}
+
+// Resume implements [httpapi.Operator].
+func (w *writer) Resume(ctx context.Context, site, peer, by string) error {
+	return operated(w.d.rec.Resume(ctx, site, peer, by))
+}
+
+// operated turns an error of the reconciler into the API's.
+func operated(err error) error {
+	switch {
+	case errors.Is(err, reconciler.ErrNoLink):
+		return &httpapi.Refusal{Kind: httpapi.NotFound}
+	case errors.Is(err, context.DeadlineExceeded):
+		return &httpapi.Refusal{Kind: httpapi.Unavailable, Message: err.Error()}
+	}
+	return err
+}
+
+// Probe implements [httpapi.Operator].
+func (w *writer) Probe(ctx context.Context, site string, fields map[string]any) (topology.Probe, error) {
+	node := w.d.nodes[site]
+	if node == nil {
+		return topology.Probe{}, fmt.Errorf("no site %q here", site)
+	}
+	name, _ := fields["name"].(string)
+	if len(fields) > 1 {
+		l, done, err := w.editor.Try(ctx, site, fields)
+		if err != nil {
+			return topology.Probe{}, w.refused(err)
+		}
+		defer done()
+		return node.engine.Probe(ctx, l), nil
+	}
+	links := node.engine.Links()
+	i := slices.IndexFunc(links, func(l topology.Link) bool { return l.Name == name })
+	if i < 0 {
+		return topology.Probe{}, &httpapi.Refusal{Kind: httpapi.NotFound}
+	}
+	return node.engine.Probe(ctx, links[i]), nil
+}
+
+// ResetMetrics implements [httpapi.Operator].
+func (w *writer) ResetMetrics(_ context.Context, site, peer string) error {
+	if node := w.d.nodes[site]; node == nil || !node.engine.ResetMetrics(peer) {
+		return &httpapi.Refusal{Kind: httpapi.NotFound}
+	}
+	return nil
+}
+
+// An observer is the REST API's [httpapi.Observer].
+type observer struct{ d *daemon }
+
+// Revisions implements [httpapi.Observer].
+func (o observer) Revisions() []httpapi.Revision {
+	var l []httpapi.Revision
+	for _, p := range o.d.rec.State().History {
+		l = append(l, httpapi.Revision{
+			Revision: p.Revision, Commit: p.Commit, Author: p.Author, At: p.At, Errors: p.Errors, Warnings: p.Warnings,
+			Plan: p.Plan, Result: p.Result, Error: p.Error, Took: p.Duration,
+		})
+	}
+	return l
+}
+
+// Events implements [httpapi.Observer].
+func (o observer) Events(after uint64) ([]topology.Event, <-chan topology.Event, func()) {
+	return o.d.rec.Events(after)
+}
+
+// Topology implements [httpapi.Observer].
+func (o observer) Topology() (*topology.Topology, string) { return o.d.loader.wanted() }
+
+// Conditions implements [httpapi.Observer].
+func (o observer) Conditions() []topology.Condition { return o.d.rec.State().Conditions }
