@@ -230,3 +230,10 @@ func TestLastEventIDIsANumber(t *testing.T) {
 		}
 	}
 }
+
+func TestHeadOfEventsEnds(t *testing.T) {
+	w := newWorld(t)
+	if res, _ := request(t, "HEAD", writable(t, w)+"/events", admin); res.StatusCode != 200 {
+		t.Errorf("= %d", res.StatusCode)
+	}
+}

@@ -191,7 +191,7 @@ func (a *api) checkToken(r *http.Request, token string) (actor, error) {
 		return actor{}, &problem{status: http.StatusUnauthorized, code: "BAD_TOKEN",
 			message: "The one-time token is wrong, used or older than 10 minutes; sign in with an API key and its secret"}
 	}
-	return actor{oneTime, Administrator}, nil
+	return actor{oneTime, administrator}, nil
 }
 
 func (a *api) signOut(w http.ResponseWriter, r *http.Request) error {

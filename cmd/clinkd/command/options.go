@@ -21,6 +21,7 @@ type options struct {
 	dataDir           string // absolute
 	sites             []string
 	http              string
+	hosts             []string // names that the REST API answers to besides
 	httpCert, httpKey string
 	apiKeys           string
 	resync            time.Duration
@@ -48,6 +49,7 @@ func (c Command) parse(args []string) (options, error) {
 	fs.StringVar(&o.http, "http", "127.0.0.1:18083", "`ADDR` of the REST API, health and metrics")
 	fs.StringVar(&o.httpCert, "http-cert", "", "certificate `FILE` (PEM) for the REST API")
 	fs.StringVar(&o.httpKey, "http-key", "", "key `FILE` (PEM) for the REST API")
+	fs.Var((*list)(&o.hosts), "http-host", "answer requests to this `NAME`; may be repeated (always: localhost, this machine's name and addresses)")
 	fs.StringVar(&o.dataDir, "data-dir", "", "`DIR` for what must survive a restart (default: $XDG_STATE_HOME/clink/<topology>-<hash>)")
 	fs.StringVar(&o.apiKeys, "api-keys", "", "`FILE` of API keys, a line key:secret[:administrator|viewer] each (default: one is made in the data directory)")
 	fs.DurationVar(&o.resync, "resync", 30*time.Second, "compare wanted and actual this often without being woken")
@@ -79,8 +81,8 @@ func (c Command) fromEnvironment(fs *flag.FlagSet, o *options) error {
 		if given[f.Name] || v == "" || err != nil {
 			return
 		}
-		if f.Name == "site" {
-			o.sites = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
+		if l, ok := f.Value.(*list); ok {
+			*l = strings.FieldsFunc(v, func(r rune) bool { return r == ',' || r == ' ' })
 			return
 		}
 		if e := fs.Set(f.Name, v); e != nil {
