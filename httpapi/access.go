@@ -10,6 +10,9 @@ import (
 	"time"
 )
 
+// answerTime is how long an answer may take until its last byte is taken.
+const answerTime = 2 * time.Minute
+
 // A call is what is known of one request while it is answered.
 type call struct {
 	id string
@@ -58,6 +61,8 @@ func (a *api) logged(next http.Handler) http.Handler {
 		secure(w.Header())
 		w.Header().Set("X-Request-Id", c.id)
 		rec, began := &recorder{ResponseWriter: w}, time.Now()
+		// Where it cannot be set, there is no connection that could be stuck.
+		_ = http.NewResponseController(w).SetWriteDeadline(began.Add(answerTime))
 		defer func() {
 			if p := recover(); p != nil {
 				a.panicked(rec, r, p)

@@ -6,6 +6,7 @@ import (
 	"net/url"
 
 	"clink/internal/secret"
+	"clink/topic"
 	"clink/topology"
 
 	"github.com/gorilla/mux"
@@ -15,6 +16,7 @@ import (
 // Fields here shadow those of the embedded link.
 type linkAnswer struct {
 	topology.Link
+	Export      *[]topic.Filter      `json:"export,omitempty"` // an empty list, which lets nothing out, is shown: without the field all is let out
 	Status      string               `json:"status"`
 	NodeStatus  []nodeStatus         `json:"node_status"`
 	Replication topology.Replication `json:"replication"`
@@ -52,6 +54,10 @@ func answer(l Link) linkAnswer {
 		Inbound:     inbound{Presence: l.Observed.Inbound},
 		Source:      source{l.Pos.File, l.Pos.Line, l.Revision},
 		Suspension:  l.Suspension,
+	}
+	if l.HasExport {
+		exported := full(l.Link.Export)
+		a.Export = &exported
 	}
 	a.Topics, a.SSL = full(a.Topics), fullTLS(a.SSL)
 	if in := l.Inbound; in != nil {

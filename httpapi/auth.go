@@ -34,7 +34,7 @@ func (a *api) guard(next handler) handler {
 // administer lets administrators through.
 func (a *api) administer(next handler) handler {
 	return a.guard(func(w http.ResponseWriter, r *http.Request) error {
-		if who := callOf(r).actor; who.role != Administrator {
+		if who := callOf(r).actor; who.role != administrator {
 			return &problem{status: http.StatusForbidden, code: "UNAUTHORIZED_ROLE", message: "The role of this key is " + who.role + ", which reads and changes nothing; use the key of an administrator"}
 		}
 		return next(w, r)
@@ -128,7 +128,7 @@ func (a *api) ownHost(next http.Handler) http.Handler {
 			return
 		}
 		fail(w, http.StatusMisdirectedRequest, "HOST_NOT_ALLOWED",
-			"This process does not answer to the name in the Host header; use its address or localhost, or add the name to those it answers to")
+			"This process does not answer to the name in the Host header; use its address or localhost, or start clinkd with --http-host and that name")
 	})
 }
 

@@ -99,6 +99,10 @@ func TestSession(t *testing.T) {
 	if !contained(rec.Body.String(), `"key":"admin"`, `"role":"administrator"`) || strings.Contains(rec.Body.String(), "s3cret") {
 		t.Errorf("sign in = %s", rec.Body)
 	}
+	proxied := do("POST", "/session", "", signIn, map[string]string{"Origin": "https://localhost:18083"})
+	if set := proxied.Header().Get("Set-Cookie"); !strings.Contains(set, "; Secure") {
+		t.Errorf("behind TLS, Set-Cookie: %s", set)
+	}
 	c := cookie(t, rec)
 	page := with(samePage, "Cookie", c)
 	if got := do("GET", "/cluster/links", "", "", map[string]string{"Cookie": c}); got.Code != 200 {

@@ -26,13 +26,13 @@ type Write struct {
 	// json.Number, with its "name"; to delete, the name alone. What only an
 	// answer says (status, source and the like) is not in it; a password may
 	// be six asterisks, for "keep".
-	Links   []map[string]any
-	IfMatch string // the revision that the source must be at; "": any
-	Pair    bool   // write the other half too
-	DryRun  bool   // write nothing, tell the plan and the diff
-	Override,
-	Strict,
-	Prune bool
+	Links     []map[string]any
+	IfMatch   string // the revision that the source must be at; "": any
+	Pair      bool   // write the other half too
+	DryRun    bool   // write nothing, tell the plan and the diff
+	Override  bool   // where the source has an expression, put the value in its place
+	Strict    bool   // refuse on any new finding
+	Prune     bool   // by a "replace": remove the links that are not in the list
 	By        string // the API key
 	RequestID string
 }

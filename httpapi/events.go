@@ -38,7 +38,10 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 	past, next, stop := a.Observer.Events(after)
 	defer stop()
 	s := &stream{w, http.NewResponseController(w)}
-	s.begin()
+	s.begin(r)
+	if r.Method == http.MethodHead {
+		return nil
+	}
 	a.follow(r, s, past, next)
 	s.extend() // for the end of the answer
 	return nil
@@ -97,13 +100,15 @@ type stream struct {
 	c *http.ResponseController
 }
 
-func (s *stream) begin() {
+func (s *stream) begin(r *http.Request) {
 	// The server's time limit for reading a request would end the stream.
 	s.c.SetReadDeadline(time.Time{})
 	h := s.w.Header()
 	h.Set("Content-Type", "text/event-stream")
 	h.Set("X-Accel-Buffering", "no")
-	h.Set("Connection", "close") // its time limits are not those of other answers
+	if r.ProtoMajor == 1 {
+		h.Set("Connection", "close") // its time limits are not those of other answers
+	}
 	s.w.WriteHeader(http.StatusOK)
 	s.send(fmt.Sprintf("retry: %d\n\n", reconnectsIn.Milliseconds()))
 }

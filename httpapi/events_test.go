@@ -165,6 +165,27 @@ func TestReaderThatIsStuck(t *testing.T) {
 	})
 }
 
+// An answer that nobody takes does not hold the server up for ever.
+func TestAnswerThatIsNotRead(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, done := newWorld(t), make(chan struct{})
+		for range 100 {
+			w.links = append(w.links, w.template)
+		}
+		p, srv := streaming(t, w, done)
+		defer ends(srv, done)
+		ours, theirs := net.Pipe()
+		defer ours.Close()
+		p.conns <- theirs
+		fmt.Fprintf(ours, "GET /cluster/links HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %s\r\n\r\n", base64.StdEncoding.EncodeToString([]byte(admin)))
+		time.Sleep(3 * time.Minute)
+		synctest.Wait()
+		if b, err := io.ReadAll(ours); err != nil || len(b) > 10_000 {
+			t.Errorf("%d bytes were still to come, %v", len(b), err)
+		}
+	})
+}
+
 func TestStreamsEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w, done := newWorld(t), make(chan struct{})
@@ -228,5 +249,12 @@ func TestLastEventIDIsANumber(t *testing.T) {
 		if res, body := send(t, "GET", url+"/events", admin, "", map[string]string{"Last-Event-ID": id}); res.StatusCode != 400 {
 			t.Errorf("Last-Event-ID: %s = %d %s", id, res.StatusCode, body)
 		}
+	}
+}
+
+func TestHeadOfEventsEnds(t *testing.T) {
+	w := newWorld(t)
+	if res, _ := request(t, "HEAD", writable(t, w)+"/events", admin); res.StatusCode != 200 {
+		t.Errorf("= %d", res.StatusCode)
 	}
 }

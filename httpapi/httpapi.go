@@ -93,7 +93,7 @@ type Options struct {
 	Observer Observer
 	Token    string          // signs in once, within 10 minutes; "": there is none
 	Hosts    []string        // names that the process answers to, besides its addresses and localhost
-	Rate     int             // requests a second that one key may make; 0: 50
+	Rate     int             // requests a second that one key may make; 0: 500
 	Done     <-chan struct{} // closed when the process stops: streams end
 }
 
@@ -107,7 +107,7 @@ type api struct {
 	router   *mux.Router
 }
 
-const defaultRate = 50
+const defaultRate = 500
 
 // New returns the API over store.
 func New(store Store, o Options) http.Handler {

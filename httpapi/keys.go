@@ -14,8 +14,8 @@ import (
 
 // The roles of an API key. A viewer reads.
 const (
-	Administrator = "administrator"
-	Viewer        = "viewer"
+	administrator = "administrator"
+	viewer        = "viewer"
 )
 
 // Keys are the API keys that are let in. They are safe for concurrent use.
@@ -70,8 +70,8 @@ func parseKey(line string) (string, apiKey, error) {
 	case !ok || name == "" || sec == "":
 		return "", apiKey{}, errors.New("not of the form key:secret or key:secret:role")
 	case !hasRole:
-		role = Administrator
-	case role != Administrator && role != Viewer:
+		role = administrator
+	case role != administrator && role != viewer:
 		return "", apiKey{}, errors.New("the role is neither administrator nor viewer")
 	}
 	return name, apiKey{sec, role}, nil

@@ -7,6 +7,7 @@ import (
 	"encoding/base64"
 	"net"
 	"net/http"
+	"strings"
 	"sync"
 	"time"
 )
@@ -137,8 +138,14 @@ func cookieName(r *http.Request) string {
 func setCookie(w http.ResponseWriter, r *http.Request, value string, age time.Duration) {
 	http.SetCookie(w, &http.Cookie{
 		Name: cookieName(r), Value: value, Path: "/", MaxAge: int(age / time.Second),
-		HttpOnly: true, Secure: r.TLS != nil, SameSite: http.SameSiteStrictMode,
+		HttpOnly: true, Secure: underTLS(r), SameSite: http.SameSiteStrictMode,
 	})
+}
+
+// underTLS reports whether the browser speaks TLS, if only to what stands in
+// front of clinkd.
+func underTLS(r *http.Request) bool {
+	return r.TLS != nil || strings.HasPrefix(r.Header.Get("Origin"), "https://")
 }
 
 // oneTime is the name under which the holder of the one-time token acts: it
@@ -191,7 +198,7 @@ func (a *api) checkToken(r *http.Request, token string) (actor, error) {
 		return actor{}, &problem{status: http.StatusUnauthorized, code: "BAD_TOKEN",
 			message: "The one-time token is wrong, used or older than 10 minutes; sign in with an API key and its secret"}
 	}
-	return actor{oneTime, Administrator}, nil
+	return actor{oneTime, administrator}, nil
 }
 
 func (a *api) signOut(w http.ResponseWriter, r *http.Request) error {

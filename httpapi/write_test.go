@@ -126,6 +126,27 @@ func TestAnswersCanBeSentBack(t *testing.T) {
 	}
 }
 
+// A list of exports that is empty lets nothing out, and none lets all out.
+func TestEmptyExportsAreShown(t *testing.T) {
+	w := newWorld(t)
+	closed, open := w.template, w.template
+	closed.Name, closed.HasExport = "closed", true
+	open.Name = "open"
+	w.links = []httpapi.Link{closed, open}
+	url := writable(t, w) + "/cluster/links"
+	_, body := request(t, "GET", url+"/closed", admin)
+	if !strings.Contains(body, `"export":[]`) {
+		t.Errorf("closed = %s", body)
+	}
+	send(t, "PUT", url+"/closed", admin, body, nil)
+	if got, ok := w.last(t).Links[0]["export"].([]any); !ok || len(got) != 0 {
+		t.Errorf("sent back, it was handed on as %v", w.last(t).Links[0])
+	}
+	if _, body := request(t, "GET", url+"/open", admin); strings.Contains(body, `"export"`) {
+		t.Errorf("open = %s", body)
+	}
+}
+
 func TestAnswersToWrites(t *testing.T) {
 	w := newWorld(t)
 	url := writable(t, w) + "/cluster/links"

@@ -9,6 +9,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/pprof"
+	"os"
 	"runtime/debug"
 	"slices"
 	"strings"
@@ -268,7 +269,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	srv := &http.Server{
 		Handler: httpapi.New(d, httpapi.Options{
 			Keys: d.keys, Log: d.log, Version: version(), Writer: d.writer, Operator: d.writer, Observer: observer{d},
-			Hosts: d.hosts, Done: ctx.Done(),
+			Hosts: ownNames(d.options), Done: ctx.Done(),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -277,6 +278,18 @@ func (d *daemon) serve(ctx context.Context) error {
 		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 	}
 	return serveUntil(ctx, srv, d.ln)
+}
+
+// ownNames are the names that somebody may know this process by.
+func ownNames(o options) []string {
+	names := slices.Clone(o.hosts)
+	if host, _, err := net.SplitHostPort(o.http); err == nil && net.ParseIP(host) == nil && host != "" {
+		names = append(names, host)
+	}
+	if host, err := os.Hostname(); err == nil {
+		names = append(names, host)
+	}
+	return names
 }
 
 func (d *daemon) serveProfiles(ctx context.Context) error {

@@ -18,6 +18,7 @@ import (
 	"time"
 
 	"clink/cmd/clinkd/command"
+	"clink/httpapi/apitest"
 
 	"github.com/eclipse/paho.golang/paho"
 )
@@ -35,6 +36,7 @@ type daemon struct {
 	data     string
 	http     string
 	key      string
+	checked  *http.Client
 	out, log *safeBuffer
 	stop     func() int // ends it and returns its exit code
 }
@@ -204,7 +206,7 @@ func (d *daemon) text(path string) (int, string) {
 	}
 	name, sec, _ := strings.Cut(d.key, ":")
 	req.SetBasicAuth(name, sec)
-	res, err := http.DefaultClient.Do(req)
+	res, err := d.api().Do(req)
 	if err != nil {
 		d.t.Fatal(err)
 	}
@@ -214,6 +216,14 @@ func (d *daemon) text(path string) (int, string) {
 		d.t.Fatal(err)
 	}
 	return res.StatusCode, string(b)
+}
+
+// api is a client that holds what goes over it against the OpenAPI document.
+func (d *daemon) api() *http.Client {
+	if d.checked == nil {
+		d.checked = &http.Client{Transport: apitest.New(d.t, nil).Transport(nil)}
+	}
+	return d.checked
 }
 
 func (d *daemon) get(path string, into any) {

@@ -21,8 +21,8 @@ type options struct {
 	dataDir           string // absolute
 	sites             []string
 	http              string
+	hosts             []string // names that the REST API answers to besides
 	httpCert, httpKey string
-	hosts             []string
 	apiKeys           string
 	secretsDir        string // absolute
 	gitCommit         bool
@@ -52,9 +52,9 @@ func (c Command) parse(args []string) (options, error) {
 	fs.StringVar(&o.http, "http", "127.0.0.1:18083", "`ADDR` of the REST API, health and metrics")
 	fs.StringVar(&o.httpCert, "http-cert", "", "certificate `FILE` (PEM) for the REST API")
 	fs.StringVar(&o.httpKey, "http-key", "", "key `FILE` (PEM) for the REST API")
+	fs.Var((*list)(&o.hosts), "http-host", "answer requests to this `NAME`; may be repeated (always: localhost, this machine's name and addresses)")
 	fs.StringVar(&o.dataDir, "data-dir", "", "`DIR` for what must survive a restart (default: $XDG_STATE_HOME/clink/<topology>-<hash>)")
 	fs.StringVar(&o.apiKeys, "api-keys", "", "`FILE` of API keys, a line key:secret[:administrator|viewer] each (default: one is made in the data directory)")
-	fs.Var((*list)(&o.hosts), "http-host", "`NAME` that the REST API answers to besides its addresses and localhost; may be repeated")
 	fs.StringVar(&o.secretsDir, "secrets-dir", "", "`DIR` for credentials that come over REST (default: secrets in the topology)")
 	fs.BoolVar(&o.gitCommit, "git-commit", false, "commit what is written over REST, in the name of the API key")
 	fs.StringVar(&o.gitPush, "git-push", "", "push these commits to `REMOTE/BRANCH`; needs --git-commit")
