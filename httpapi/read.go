@@ -63,6 +63,7 @@ func (a *api) status(w http.ResponseWriter, _ *http.Request) error {
 		"findings":    map[string]int{"errors": s.Findings.Count(diagnostic.Error), "warnings": s.Findings.Count(diagnostic.Warning)},
 		"held":        full(s.Held),
 		"suspensions": full(s.Suspensions),
+		"git":         s.Git,
 		"conditions":  a.conditions(),
 		"reload":      map[string]any{"at": s.LastReload, "ok": s.ReloadOK, "error": s.ReloadError},
 		"ready":       len(s.NotReady) == 0, "not_ready": full(s.NotReady),

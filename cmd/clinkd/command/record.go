@@ -269,7 +269,7 @@ func (r *recorder) status() *httpapi.Git {
 		return nil
 	}
 	r.mu.Lock()
-	s := &httpapi.Git{Commit: r.last, Lost: r.lost}
+	s := &httpapi.Git{Commit: r.last, Lost: r.lost, Uncommitted: []httpapi.Uncommitted{}}
 	r.mu.Unlock()
 	for _, p := range r.committer.Status() {
 		u := httpapi.Uncommitted{Subject: p.Subject, Since: p.Since}

@@ -15,6 +15,7 @@ import (
 	"net"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 	"time"
@@ -30,16 +31,21 @@ func (d *daemon) since(sites ...string) map[string]string {
 	_, metrics := d.text("/metrics")
 	for _, site := range sites {
 		var links []link
-		d.get("/sites/"+site+"/cluster/links", &links)
+		until(d.t, "the links of "+site, func() bool {
+			links = nil
+			d.get("/sites/"+site+"/cluster/links", &links)
+			return !slices.ContainsFunc(links, func(l link) bool {
+				return l.Replication.State != "online" || l.Status != "connected" || l.Inbound.State != "online"
+			})
+		})
 		for _, l := range links {
-			d.online(site, l.Name)
 			var lost string
 			for line := range strings.Lines(metrics) {
 				if strings.HasPrefix(line, fmt.Sprintf("clink_link_reconnects_total{peer=%q,site=%q}", l.Name, site)) {
 					lost = strings.TrimSpace(line)
 				}
 			}
-			all[site+" to "+l.Name] = fmt.Sprint(d.link(site, l.Name).Replication.Since, d.link(site, l.Name).Inbound.Since, lost)
+			all[site+" to "+l.Name] = fmt.Sprint(l.Replication.Since, l.Inbound.Since, lost)
 		}
 	}
 	return all
