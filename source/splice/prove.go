@@ -2,6 +2,7 @@ package splice
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"maps"
 	"reflect"
@@ -199,7 +200,7 @@ func sameSite(s, t *topology.Site) bool {
 // edited half.
 func (p *proof) newFault() (diagnostic.Diagnostic, bool) {
 	had := map[string]int{}
-	key := func(d diagnostic.Diagnostic) string { return d.Pos.File + "\x00" + d.Message }
+	key := func(d diagnostic.Diagnostic) string { return fmt.Sprint(d.Pos.File, d.Holds, d.Message) }
 	for _, d := range p.before.Findings {
 		had[key(d)]++
 	}
