@@ -381,8 +381,10 @@ func (h *half) elements(path []string, list *ast.ListLit, has, wants []any) ([]o
 func equal(a, b any) bool {
 	switch a := a.(type) {
 	case json.Number:
-		b, ok := b.(json.Number)
-		return ok && sameNumber(a.String(), b.String())
+		b, isNumber := b.(json.Number)
+		x, ok1 := cuetext.Number(a)
+		y, ok2 := cuetext.Number(b)
+		return isNumber && ok1 && ok2 && x == y
 	case []any:
 		b, ok := b.([]any)
 		return ok && slices.EqualFunc(a, b, equal)
@@ -395,16 +397,4 @@ func equal(a, b any) bool {
 		return false
 	}
 	return a == b
-}
-
-// sameNumber compares numbers as they are written; a whole number may have a
-// fraction of zeros.
-func sameNumber(a, b string) bool {
-	plain := func(s string) string {
-		if i, frac, ok := strings.Cut(s, "."); ok && strings.Trim(frac, "0") == "" {
-			return i
-		}
-		return s
-	}
-	return plain(a) == plain(b)
 }
