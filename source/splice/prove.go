@@ -70,7 +70,7 @@ func (p *proof) half(e LinkEdit) error {
 	case e.Want == nil && !there:
 		return nil
 	case e.Want == nil:
-		return p.refuse(ErrConflict, e.Site, e.Peer, "", l.Pos, "it is made here too, so that it would not be gone: edit the source")
+		return p.refuse(ErrConflict, e.Site, e.Peer, "", l.Pos, "it is made here too, and would still be there: edit the source")
 	case !there:
 		return p.refuse(ErrUnintended, e.Site, e.Peer, "", site.Pos, "it would not be there")
 	}

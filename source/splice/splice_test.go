@@ -155,7 +155,7 @@ func TestProve(t *testing.T) {
 		"nothing":            {put, "", "", "server of the link of a to b: it would not have the value that is wanted"},
 		"a field more":       {put, link, `b: {server: "y:1", topics: [], enable: false}`, "enable of the link of a to b: it would still be there"},
 		"a topic more":       {put, link, `b: {server: "y:1", topics: ["t"]}`, "topics of the link of a to b: it would not have"},
-		"not deleted":        {del, link, `b: {server: "y:1", topics: []}`, "it is made here too"},
+		"not deleted":        {del, link, `b: {server: "y:1", topics: []}`, "it is made here too, and would"},
 		"gone":               {put, link + ", ", "", "it would not be there"},
 		"another link":       {put, link + `, c: {server: "x:1"`, `b: {server: "y:1", topics: []}, c: {server: "z:1"`, "the link of a to c: it would change too"},
 		"one link more":      {put, link, `b: {server: "y:1", topics: []}, d: {server: "x:1", topics: []}`, "the link of a to d: it would change too"},
