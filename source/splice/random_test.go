@@ -75,7 +75,7 @@ func (r *random) reset() {
 func (r *random) step() {
 	r.edits++
 	e := r.edit()
-	what := fmt.Sprintf("%s, edit %d: %+v of\n%s", r.style.name, r.edits, e, r.texts())
+	what := fmt.Sprintf("%s, edit %d: %v: %v, override %v, of\n%s", r.style.name, r.edits, e, e.Want, e.Override, r.texts())
 	changed, err := splice.Apply(r.fsys, []splice.LinkEdit{e}, r.now)
 	if err != nil {
 		r.refusal(what, err)

@@ -35,6 +35,10 @@ type LinkEdit struct {
 	Override bool
 }
 
+// String names the half, and says nothing of its fields: credentials may be
+// among them.
+func (e LinkEdit) String() string { return fmt.Sprintf("the link of %s to %s", e.Site, e.Peer) }
+
 // Why an edit is refused. Errors wrap one of these.
 var (
 	// ErrConflict: the value is not a literal that stands in one place.

@@ -56,7 +56,7 @@ sites: b: cluster: links: a: {
 		} {
 			changed, err := splice.Apply(fsys, []splice.LinkEdit{e}, before)
 			if err != nil {
-				rt.Fatalf("%+v: %v", e, err)
+				rt.Fatalf("%v: %v", e, err)
 			}
 			if len(changed) == 0 {
 				continue
@@ -65,7 +65,7 @@ sites: b: cluster: links: a: {
 				// CUE brings names into a normal form: the link would have another.
 				var c *splice.ConflictError
 				if _, err := splice.Prove(t.Context(), with(fsys, changed), []splice.LinkEdit{e}, before, compiler.Options{}); !errors.As(err, &c) {
-					rt.Fatalf("%+v: %v in\n%s", e, err, changed["a.cue"])
+					rt.Fatalf("%v: %v in\n%s", e, err, changed["a.cue"])
 				}
 				continue
 			}
@@ -73,14 +73,14 @@ sites: b: cluster: links: a: {
 			links := v.LookupPath(cue.MakePath(cue.Str("sites"), cue.Str(site), cue.Str("cluster"), cue.Str("links")))
 			b, err := links.MarshalJSON()
 			if err != nil {
-				rt.Fatalf("%+v: %v in\n%s", e, err, changed["a.cue"])
+				rt.Fatalf("%v: %v in\n%s", e, err, changed["a.cue"])
 			}
 			all := want(t, string(b))
 			if got := all[e.Peer]; !reflect.DeepEqual(got, any(half)) {
-				rt.Fatalf("%+v: got %q in\n%s", e, got, changed["a.cue"])
+				rt.Fatalf("%v: got %q in\n%s", e, got, changed["a.cue"])
 			}
 			if n := len(all); n > 2 || n == 2 && (peer == "a" && site == "b" || peer == "b" && site == "a") {
-				rt.Fatalf("%+v: there are %d links in\n%s", e, n, changed["a.cue"])
+				rt.Fatalf("%v: there are %d links in\n%s", e, n, changed["a.cue"])
 			}
 		}
 	})
@@ -115,6 +115,27 @@ func TestApplyRefusesWhatCannotBeWritten(t *testing.T) {
 	other := sources(map[string]string{"a.cue": "package topology\n\nsites: a: cluster: links: b: {server: \"y:1\", topics: []}\n"})
 	if _, err := splice.Apply(other, []splice.LinkEdit{twice}, now); err == nil {
 		t.Error("a source could be edited that was not compiled")
+	}
+}
+
+// No refusal repeats a credential, neither the one that stands in the source nor
+// the one that was to be written.
+func TestRefusalsKeepSecrets(t *testing.T) {
+	for _, password := range []string{
+		`_pw`, `"\(_pw)"`, `*"hunter2" | string`, `"hunter2" & string`, `strings.ToLower("hunter2")`, `[if true {"hunter2"}][0]`, `("hunter2" | *"hunter2")`, `{"hunter2"}`,
+		`"hunter2"` + "\n\tpassword: \"hunter2\"",
+	} {
+		text := "package topology\n\nimport \"strings\"\n\n_pw: strings.ToLower(\"hunter2\")\nsites: a: cluster: links: b: {\n\tserver: \"x:1\"\n\ttopics: []\n\tpassword: " + password + "\n}\n"
+		fsys := sources(map[string]string{"a.cue": text, "p.cue": "package topology\n\nsites: [_]: cluster: links: [_]: password: \"hunter2\"\n"})
+		for _, override := range []bool{false, true} {
+			e := splice.LinkEdit{Site: "a", Peer: "b", Want: want(t, `{"server":"x:1","topics":[],"password":"hunter3"}`), Override: override}
+			_, err := edit(t, fsys, e)
+			if err == nil {
+				t.Errorf("%s: the pattern gives another password, and nothing is said", password)
+			} else if said := fmt.Sprintf("%v %+v %v", err, err, e); strings.Contains(said, "hunter") {
+				t.Errorf("%s: %s", password, said)
+			}
+		}
 	}
 }
 
