@@ -35,6 +35,10 @@ type LinkEdit struct {
 	Override bool
 }
 
+// String names the half, and says nothing of its fields: credentials may be
+// among them.
+func (e LinkEdit) String() string { return fmt.Sprintf("the link of %s to %s", e.Site, e.Peer) }
+
 // Why an edit is refused. Errors wrap one of these.
 var (
 	// ErrConflict: the value is not a literal that stands in one place.
@@ -140,8 +144,6 @@ func (f *file) apply(edits ...cuetext.Edit) error {
 	}
 	return nil
 }
-
-func (f *file) pos(n ast.Node) diagnostic.Pos { return cuetext.NodePos(n) }
 
 // finish returns what has changed. A file that was laid out in CUE's one way
 // stays so; any other keeps its own.
