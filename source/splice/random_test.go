@@ -25,8 +25,8 @@ import (
 // that nothing else has changed; the text outside of the link is as it was; and
 // a refusal names its place.
 func TestRandomEdits(t *testing.T) {
-	edits := 1_020
-	if testing.Short() {
+	edits := 1_000
+	if testing.Short() || slow {
 		edits = 100
 	}
 	for i, s := range styles {
@@ -35,7 +35,7 @@ func TestRandomEdits(t *testing.T) {
 			r := &random{t: t, style: s, rand: rand.New(rand.NewPCG(uint64(i), 4))}
 			for r.edits < edits {
 				r.reset()
-				for range 12 {
+				for range 10 {
 					r.step()
 				}
 			}
