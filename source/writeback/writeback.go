@@ -165,8 +165,9 @@ func (e *Editor) Edit(ctx context.Context, r Request) (Outcome, error) {
 	defer cancel()
 	for n := 1; ; n++ {
 		out, err := e.try(ctx, r)
-		if n < tries && errors.Is(err, source.ErrStale) && ctx.Err() == nil {
-			continue // somebody saved a file: look again
+		moved := errors.Is(err, source.ErrStale) || errors.Is(err, source.ErrUnstable)
+		if n < tries && moved && ctx.Err() == nil {
+			continue // somebody saves files: look again
 		}
 		return out, refusal(err)
 	}
@@ -196,6 +197,8 @@ func refusal(err error) error {
 		return &Refusal{Kind: Conflict, Message: conflict.Error(), Pos: conflict.Pos}
 	case errors.Is(err, source.ErrStale):
 		return refuse(Stale, "%v, again and again: ask again", err)
+	case errors.Is(err, source.ErrUnstable):
+		return refuse(unavailable, "%v: ask again", err)
 	case errors.Is(err, source.ErrReadOnly):
 		return refuse(ReadOnly, "%v: change the links where the source is written", err)
 	case errors.Is(err, source.ErrNoSpace), errors.Is(err, source.ErrTooLarge):
