@@ -52,7 +52,7 @@ func (a *api) authenticate(r *http.Request) (who actor, byCookie bool, err error
 		if err != nil {
 			return actor{}, false, unauthorized("AUTHORIZATION_HEADER_ERROR", "Support authorization: basic. Send the API key and its secret; clinkd says at its start where they are")
 		}
-		who, ok := a.sessions.find(c.Value)
+		who, ok := a.sessions.find(c.Value, a.Keys.proof)
 		if !ok {
 			return actor{}, true, unauthorized("TOKEN_TIME_OUT", "The session has ended; sign in again")
 		}

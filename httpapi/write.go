@@ -149,7 +149,7 @@ func (a *api) newWrite(r *http.Request, op string) (Write, error) {
 		return Write{}, err
 	}
 	wr := Write{Site: site, Op: op, By: callOf(r).name, RequestID: callOf(r).id}
-	if wr.IfMatch, err = a.ifMatch(r); err != nil {
+	if wr.IfMatch, err = a.ifMatch(r, site); err != nil {
 		return Write{}, err
 	}
 	flags := map[string]*bool{"pair": &wr.Pair, "dry_run": &wr.DryRun, "override": &wr.Override, "strict": &wr.Strict}
@@ -238,6 +238,7 @@ func (a *api) answerWrite(w http.ResponseWriter, wr Write, done Written) {
 
 // stale answers a write that came too late, with what there is now.
 func (a *api) stale(w http.ResponseWriter, r *http.Request, wr Write, ref *Refusal) error {
+	revision := a.inForce(wr.Site)
 	links, err := a.store.Links(r.Context(), wr.Site)
 	if err != nil {
 		return err
@@ -252,7 +253,7 @@ func (a *api) stale(w http.ResponseWriter, r *http.Request, wr Write, ref *Refus
 	if e.Current, err = json.Marshal(current); err != nil {
 		return err
 	}
-	setTag(w, a.store.State().Revision)
+	setTag(w, revision)
 	reply(w, http.StatusPreconditionFailed, e)
 	return nil
 }

@@ -233,7 +233,7 @@ func TestManyWriters(t *testing.T) {
 				return
 			}
 			// A human saves less often than a file can be read.
-			for range 20 {
+			for range 300 {
 				if _, err := os.ReadFile(filepath.Join(w.dir, "a.cue")); err != nil {
 					t.Error(err)
 				}
