@@ -226,7 +226,12 @@ func (a *api) answerWrite(w http.ResponseWriter, wr Write, done Written) {
 	}
 	switch {
 	case !done.InForce || wr.Op != opDelete && wr.Op != opReplace && len(done.Links) == 0:
-		reply(w, http.StatusAccepted, map[string]any{"revision": done.Revision, "findings": done.Findings, "halves": done.Halves})
+		reply(w, http.StatusAccepted, struct {
+			Revision string          `json:"revision"`
+			Reason   string          `json:"reason,omitempty"`
+			Findings diagnostic.List `json:"findings"`
+			Halves   []Half          `json:"halves"`
+		}{done.Revision, done.Reason, done.Findings, done.Halves})
 	case wr.Op == opDelete:
 		w.WriteHeader(http.StatusNoContent)
 	case wr.Op == opReplace:
