@@ -18,9 +18,17 @@ func (a *api) livez(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (a *api) readyz(w http.ResponseWriter, _ *http.Request) error {
+// readyz tells anybody whether the process is ready, and who has a key also why
+// it is not: the reasons quote the source.
+func (a *api) readyz(w http.ResponseWriter, r *http.Request) error {
 	if reasons := a.store.State().NotReady; len(reasons) > 0 {
-		reply(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": reasons})
+		body := map[string]any{"status": "not ready"}
+		if a.knownHost(r) {
+			if _, _, err := a.authenticate(r); err == nil {
+				body["reasons"] = reasons
+			}
+		}
+		reply(w, http.StatusServiceUnavailable, body)
 		return nil
 	}
 	reply(w, http.StatusOK, map[string]string{"status": "ok"})
