@@ -358,10 +358,14 @@ func (c *change) plan(ctx context.Context) error {
 	if err := c.try(ctx); err != nil {
 		return err
 	}
-	if c.r.Pair && c.r.Op != Delete && c.others() {
-		return c.try(ctx)
+	if !c.r.Pair || c.r.Op == Delete {
+		return nil
 	}
-	return nil
+	n := len(c.edits)
+	if err := c.others(); err != nil || len(c.edits) == n {
+		return err
+	}
+	return c.try(ctx)
 }
 
 // half decides what the half of one link of the request is to be.
@@ -373,8 +377,7 @@ func (c *change) half(peer string, fields map[string]any, exists bool) error {
 		return refuse(NotFound, "Cluster link not found")
 	}
 	if c.r.Op == Delete {
-		c.drop(peer)
-		return nil
+		return c.drop(peer)
 	}
 	var current map[string]any
 	if exists {
@@ -393,13 +396,22 @@ func (c *change) half(peer string, fields map[string]any, exists bool) error {
 }
 
 // drop deletes the half, and with Pair the other one where there is one.
-func (c *change) drop(peer string) {
-	c.edits = append(c.edits, splice.LinkEdit{Site: c.r.Site, Peer: peer, Override: c.r.Override})
-	if other := c.before.Topology.Sites[peer]; c.r.Pair && other != nil {
+func (c *change) drop(peer string) error {
+	e := splice.LinkEdit{Site: c.r.Site, Peer: peer, Override: c.r.Override}
+	c.edits = append(c.edits, e)
+	if !c.r.Pair || peer == c.r.Site {
+		return nil
+	}
+	other := c.before.Topology.Sites[peer]
+	if other == nil && c.unreadable(peer) {
+		return c.halfless(e, "its site cannot be read in the source now")
+	}
+	if other != nil {
 		if _, ok := other.Link(c.r.Site); ok {
 			c.edits = append(c.edits, splice.LinkEdit{Site: peer, Peer: c.r.Site, Override: c.r.Override})
 		}
 	}
+	return nil
 }
 
 // try splices the edits, compiles what comes of it, and proves that it is what
