@@ -33,7 +33,8 @@ type recorder struct {
 	publish   func(topology.Event)
 	log       *slog.Logger
 
-	heads chan string // capacity 1: what HEAD was last seen to be
+	life  context.Context // ends when the process is told to
+	heads chan string     // capacity 1: what HEAD was last seen to be
 
 	mu   sync.Mutex // guards the fields below
 	head string     // last looked at
@@ -44,6 +45,9 @@ type recorder struct {
 // commitTime bounds one commit, hooks included, before it is left to be tried
 // again.
 const commitTime = 30 * time.Second
+
+// commitStop is what a commit is given when the process is to end.
+const commitStop = 3 * time.Second
 
 // newRecorder opens the repository around the topology.
 func newRecorder(ctx context.Context, d *daemon) (*recorder, error) {
@@ -165,6 +169,9 @@ func (r *recorder) record(ctx context.Context, who asker, out writeback.Outcome)
 	r.notes.name(c)
 	ctx, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
+	// A commit is not cut off because the process is to end, but a hook that
+	// hangs is: git takes its lock files away, and the note is for the next run.
+	defer context.AfterFunc(r.life, func() { time.AfterFunc(commitStop, cancel) })()
 	if _, err := r.committer.Commit(ctx, c); err != nil {
 		return // it is told and kept
 	}
