@@ -114,7 +114,7 @@ func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, e
 	}
 	res.InForce = len(out.Files) == 0 || w.inForce(ctx, out)
 	for _, h := range out.Halves {
-		res.Halves = append(res.Halves, httpapi.Half{Site: h.Site, State: w.state(h.Site, res.InForce)})
+		res.Halves = append(res.Halves, httpapi.Half{Site: h.Site, Peer: h.Peer, State: w.state(h.Site, res.InForce)})
 	}
 	res.Links, err = w.links(ctx, r)
 	return res, err
