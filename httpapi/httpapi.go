@@ -32,6 +32,11 @@ type Store interface {
 	Sites() []string
 	// Links returns the links of one of them, in order of name.
 	Links(ctx context.Context, site string) ([]Link, error)
+	// InForce returns the revision of the source that a site was last brought
+	// to. What Links tells afterwards is that or newer, so that it is the tag
+	// for an answer only if it is asked for first: whoever writes on condition
+	// of a tag must have seen all that is in it.
+	InForce(site string) string
 	// Brokers returns the figures of the embedded nodes, in order of site.
 	Brokers() []Broker
 	// State returns where the process stands as a whole.

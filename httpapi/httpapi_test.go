@@ -32,7 +32,9 @@ type store struct {
 	err   error
 }
 
-func (s *store) Sites() []string { return slices.Sorted(maps.Keys(s.links)) }
+func (s *store) Sites() []string       { return slices.Sorted(maps.Keys(s.links)) }
+func (s *store) InForce(string) string { return s.state.Revision }
+
 func (s *store) Links(_ context.Context, site string) ([]httpapi.Link, error) {
 	return s.links[site], s.err
 }

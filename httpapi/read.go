@@ -95,50 +95,53 @@ func (a *api) site(r *http.Request) (string, error) {
 		message: "This process runs several sites: put /sites/NAME in front of the path, NAME one of " + strings.Join(names, ", ")}
 }
 
-// siteLinks returns the links of the request's site.
-func (a *api) siteLinks(r *http.Request) ([]Link, error) {
+// siteLinks returns the links of the request's site, and their tag.
+func (a *api) siteLinks(r *http.Request) (links []Link, tag string, err error) {
 	site, err := a.site(r)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	links, err := a.store.Links(r.Context(), site)
+	tag = a.store.InForce(site)
+	links, err = a.store.Links(r.Context(), site)
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("read the links of site %s: %w", site, err)
 	}
-	return links, err
+	return links, tag, err
 }
 
 func (a *api) links(w http.ResponseWriter, r *http.Request) error {
-	links, err := a.siteLinks(r)
+	links, tag, err := a.siteLinks(r)
 	if err == nil {
-		a.tagged(w, http.StatusOK, answers(links))
+		setTag(w, tag)
+		reply(w, http.StatusOK, answers(links))
 	}
 	return err
 }
 
-func (a *api) namedLink(r *http.Request) (Link, error) {
-	links, err := a.siteLinks(r)
+func (a *api) namedLink(r *http.Request) (l Link, tag string, err error) {
+	links, tag, err := a.siteLinks(r)
 	if err != nil {
-		return Link{}, err
+		return Link{}, "", err
 	}
 	name, _ := pathVar(r, "name")
 	i := slices.IndexFunc(links, func(l Link) bool { return l.Name == name })
 	if i < 0 {
-		return Link{}, notFound()
+		return Link{}, "", notFound()
 	}
-	return links[i], nil
+	return links[i], tag, nil
 }
 
 func (a *api) link(w http.ResponseWriter, r *http.Request) error {
-	l, err := a.namedLink(r)
+	l, tag, err := a.namedLink(r)
 	if err == nil {
-		a.tagged(w, http.StatusOK, answer(l))
+		setTag(w, tag)
+		reply(w, http.StatusOK, answer(l))
 	}
 	return err
 }
 
 func (a *api) linkMetrics(w http.ResponseWriter, r *http.Request) error {
-	l, err := a.namedLink(r)
+	l, _, err := a.namedLink(r)
 	if err == nil {
 		reply(w, http.StatusOK, metricsAnswer(l.Observed))
 	}

@@ -42,6 +42,8 @@ func newWorld(t testing.TB) *world {
 
 func (w *world) rev() string { return fmt.Sprintf("r%d", w.revision) }
 
+func (w *world) InForce(string) string { return w.State().Revision }
+
 func (w *world) Sites() []string           { return []string{"site-a"} }
 func (w *world) Brokers() []httpapi.Broker { return nil }
 func (w *world) Links(context.Context, string) ([]httpapi.Link, error) {

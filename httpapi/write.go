@@ -238,6 +238,7 @@ func (a *api) answerWrite(w http.ResponseWriter, wr Write, done Written) {
 
 // stale answers a write that came too late, with what there is now.
 func (a *api) stale(w http.ResponseWriter, r *http.Request, wr Write, ref *Refusal) error {
+	tag := a.store.InForce(wr.Site)
 	links, err := a.store.Links(r.Context(), wr.Site)
 	if err != nil {
 		return err
@@ -252,7 +253,7 @@ func (a *api) stale(w http.ResponseWriter, r *http.Request, wr Write, ref *Refus
 	if e.Current, err = json.Marshal(current); err != nil {
 		return err
 	}
-	setTag(w, a.store.State().Revision)
+	setTag(w, tag)
 	reply(w, http.StatusPreconditionFailed, e)
 	return nil
 }

@@ -1,6 +1,7 @@
 package httpapi_test
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net/http"
@@ -123,6 +124,34 @@ func TestAnswersCanBeSentBack(t *testing.T) {
 	send(t, "PUT", url+"/clA", admin, withInbound, nil)
 	if in := fmt.Sprint(w.last(t).Links[0]["inbound"]); in != "map[username:u]" {
 		t.Errorf("inbound was handed on as %s", in)
+	}
+}
+
+// moving is a world whose links change while they are asked for.
+type moving struct{ *world }
+
+func (m moving) Links(ctx context.Context, site string) ([]httpapi.Link, error) {
+	m.mu.Lock()
+	m.revision++
+	m.mu.Unlock()
+	return m.world.Links(ctx, site)
+}
+
+// A tag is never newer than what it stands for, or a write on condition of it
+// would undo what its author has not seen.
+func TestTagIsNoNewerThanTheAnswer(t *testing.T) {
+	w := newWorld(t)
+	url := serveWith(t, moving{w}, httpapi.Options{Writer: w}).URL + "/cluster/links"
+	send(t, "POST", url, admin, newLink, nil)
+	for _, path := range []string{"", "/clA"} {
+		before := `"` + w.rev() + `"`
+		if res, body := request(t, "GET", url+path, admin); res.Header.Get("ETag") != before {
+			t.Errorf("GET %s has tag %s, was read from %s on: %s", path, res.Header.Get("ETag"), before, body)
+		}
+	}
+	before := `"` + w.rev() + `"`
+	if res, body := send(t, "PUT", url+"/clA", admin, newLink, map[string]string{"If-Match": `"old"`}); res.StatusCode != 412 || res.Header.Get("ETag") != before {
+		t.Errorf("412 has tag %s, was read from %s on: %d %s", res.Header.Get("ETag"), before, res.StatusCode, body)
 	}
 }
 

@@ -16,6 +16,9 @@ import (
 // Sites implements [httpapi.Store].
 func (d *daemon) Sites() []string { return d.sites }
 
+// InForce implements [httpapi.Store].
+func (d *daemon) InForce(site string) string { return d.rec.State().Sites[site].Revision }
+
 // Links implements [httpapi.Store]. It shows what runs, so that a link held
 // back is shown as it is in force, not as it is written.
 func (d *daemon) Links(ctx context.Context, site string) ([]httpapi.Link, error) {
@@ -23,6 +26,7 @@ func (d *daemon) Links(ctx context.Context, site string) ([]httpapi.Link, error)
 	if !ok {
 		return nil, fmt.Errorf("no site %q here", site)
 	}
+	state := d.rec.State() // first: what it tells is in the links
 	links, err := node.Links(ctx)
 	if err != nil {
 		return nil, err
@@ -31,14 +35,13 @@ func (d *daemon) Links(ctx context.Context, site string) ([]httpapi.Link, error)
 	if err != nil {
 		return nil, err
 	}
-	state := d.rec.State()
 	list := make([]httpapi.Link, 0, len(links))
 	for _, l := range links {
 		i := slices.IndexFunc(status, func(s topology.LinkStatus) bool { return s.Peer == l.Name })
 		if i < 0 {
 			continue // removed between the two questions
 		}
-		shown := httpapi.Link{Link: l, Observed: status[i], Revision: state.Revision}
+		shown := httpapi.Link{Link: l, Observed: status[i], Revision: state.Sites[site].Revision}
 		if n := slices.IndexFunc(state.Suspensions, func(s topology.Suspension) bool { return s.Site == site && s.Peer == l.Name }); n >= 0 {
 			shown.Suspension = &state.Suspensions[n]
 			shown.Enable = true // only such links are suspended: the source says so
