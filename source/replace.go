@@ -101,14 +101,18 @@ func (d *Dir) Recover(ctx context.Context) error {
 }
 
 // wrote reports whether rev is what the last replacement left, and nothing else
-// was seen since.
-func (d *Dir) wrote(rev string) bool {
+// was seen since; or whether it is the first that is seen to have come over it.
+func (d *Dir) wrote(rev string) (own, over bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.written == "" {
+		return false, false
+	}
 	if rev != d.written {
 		d.written = ""
+		return false, true
 	}
-	return d.written != ""
+	return true, false
 }
 
 // WriteError wraps an error of the disk in [ErrNoSpace] or [ErrReadOnly], where

@@ -137,8 +137,9 @@ func (w *watcher) look(ctx context.Context, now time.Time) {
 	}
 	// Both are looked at: the extra files' states are noted by looking.
 	extra := w.dir.extraChanged()
-	changed := extra || rev != w.seen
-	if !extra && w.dir.wrote(rev) {
+	own, over := w.dir.wrote(rev)
+	changed := extra || over || rev != w.seen
+	if own && !extra {
 		w.seen, changed = rev, false // whoever wrote it knows
 	}
 	w.dir.log.Debug("looked at the topology directory", "dir", w.dir.path, "changed", changed, "err", err)
