@@ -54,6 +54,7 @@ type Written struct {
 // "written" (its site runs elsewhere) or "unpushed".
 type Half struct {
 	Site  string `json:"site"`
+	Peer  string `json:"-"`
 	State string `json:"state"`
 }
 

@@ -33,6 +33,7 @@ type store struct {
 }
 
 func (s *store) Sites() []string { return slices.Sorted(maps.Keys(s.links)) }
+
 func (s *store) Links(_ context.Context, site string) ([]httpapi.Link, error) {
 	return s.links[site], s.err
 }

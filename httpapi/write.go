@@ -235,7 +235,7 @@ func (a *api) answerWrite(w http.ResponseWriter, wr Write, done Written) {
 	case wr.Op == opDelete:
 		w.WriteHeader(http.StatusNoContent)
 	case wr.Op == opReplace:
-		reply(w, status, map[string]any{"links": answers(done.Links), "findings": done.Findings, "halves": done.Halves})
+		reply(w, status, writtenList(wr.Site, done))
 	default:
 		reply(w, status, writeAnswer{answer(done.Links[0]), done.Findings, done.Halves})
 	}

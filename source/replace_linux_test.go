@@ -302,6 +302,21 @@ func TestWithIsTheSnapshotAfterReplace(t *testing.T) {
 	}
 }
 
+// A replacement that somebody takes back at once, before Watch has looked, is
+// told: whoever replaced goes by what he wrote.
+func TestWatchTellsOfAReplacementTakenBack(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.cue", oldA)
+	write(t, dir, "b.cue", oldB)
+	w := startWatch(t, dir, Options{})
+	_, err := w.d.Replace(t.Context(), snapshot(t, w.d), both())
+	must(t, err)
+	write(t, dir, "a.cue", oldA)
+	write(t, dir, "b.cue", oldB)
+	w.wake()
+	w.quiet()
+}
+
 // What a replacement left is known to whoever made it; what an editor saves
 // afterwards is told, also if it brings that state back.
 func TestWatchDoesNotEchoAReplacement(t *testing.T) {

@@ -61,10 +61,11 @@ type Outcome struct {
 	Before, After *compiler.Result
 	Halves        []Half // that are as the request says, in its order, the peers' halves after them
 	Created       []Half
-	Files         []string        // of the source, changed; none: all was as it should be
-	Secrets       []string        // files that were made for credentials and certificates
-	Findings      diagnostic.List // that are new or name a touched half
-	Diff          string          // of the files, credentials masked; after a dry run alone
+	Files         []string          // of the source, changed; none: all was as it should be
+	Replaced      map[string][]byte // what was in these files; nil: there was none
+	Secrets       []string          // files that were made for credentials and certificates
+	Findings      diagnostic.List   // that are new or name a touched half
+	Diff          string            // of the files, credentials masked; after a dry run alone
 }
 
 // Why a request was refused.
@@ -438,12 +439,15 @@ func (c *change) try(ctx context.Context) (err error) {
 func (c *change) outcome(now *source.Snapshot) Outcome {
 	o := Outcome{
 		Snapshot: now, Before: c.before, After: c.after, Created: c.created,
-		Files: slices.Sorted(maps.Keys(c.files)), Secrets: c.vault.names(),
+		Files: slices.Sorted(maps.Keys(c.files)), Replaced: map[string][]byte{}, Secrets: c.vault.names(),
 	}
 	for _, e := range c.edits {
 		o.Halves = append(o.Halves, Half{e.Site, e.Peer})
 	}
 	o.Findings = c.told()
+	for _, name := range o.Files {
+		o.Replaced[name], _ = c.snap.ReadFile(name) // what is not there is empty
+	}
 	if c.r.DryRun {
 		o.Diff = c.diff(o.Files)
 	}

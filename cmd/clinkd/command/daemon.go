@@ -165,7 +165,7 @@ func (c Command) assemble(ctx context.Context, o options, dir *source.Dir, sites
 	d.loader.seen = d.git.seen
 	d.writer = newWriter(d)
 	if d.git.repo != nil {
-		d.git.repo.Files = d.writer.editor
+		d.git.repo.Files, d.git.edit = d.writer.editor, d.writer.editor.Edit
 	}
 	for name, e := range d.nodes {
 		e.drift = func(reason, message string) {

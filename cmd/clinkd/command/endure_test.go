@@ -16,9 +16,9 @@ import (
 	"time"
 )
 
-// send makes a request with a key, "key:secret", and returns what is answered;
+// sendAs makes a request with a key, "key:secret", and returns what is answered;
 // status 0 says that nothing was.
-func (d *daemon) send(method, path, key, body string) (int, string) {
+func (d *daemon) sendAs(method, path, key, body string) (int, string) {
 	d.t.Helper()
 	req, err := http.NewRequestWithContext(context.Background(), method, "http://"+d.http+path, strings.NewReader(body))
 	if err != nil {
@@ -83,7 +83,7 @@ func TestKeysAreReadAgainOnSIGHUP(t *testing.T) {
 		}
 	}
 	is := func(key string, want int) func() bool {
-		return func() bool { code, _ := d.send("GET", "/sites", key, ""); return code == want }
+		return func() bool { code, _ := d.sendAs("GET", "/sites", key, ""); return code == want }
 	}
 	look("new:two:viewer\n")
 	until(t, "the new key to be let in", is("new:two", 200))
@@ -133,7 +133,7 @@ func TestStopDuringACommit(t *testing.T) {
 	}
 	answered := make(chan string, 1)
 	go func() {
-		code, body := d.send("PUT", "/sites/site-a/cluster/links/site-b", d.key, `{"name":"site-b","server":"`+d.server("site-a", "site-b")+`","username":"site-a","password":"file://secrets/site-a-to-site-b","topics":["global/#","more/#"]}`)
+		code, body := d.sendAs("PUT", "/sites/site-a/cluster/links/site-b", d.key, `{"name":"site-b","server":"`+d.server("site-a", "site-b")+`","username":"site-a","password":"file://secrets/site-a-to-site-b","topics":["global/#","more/#"]}`)
 		answered <- fmt.Sprint(code, " ", body)
 	}()
 	until(t, "the hook to hang", func() bool { _, err := os.Stat(begun); return err == nil })
@@ -179,7 +179,7 @@ func TestAWriteBehindABrokenSourceTellsWhy(t *testing.T) {
 		d.get("/status", &s)
 		return len(s.Held) > 0
 	})
-	code, body := d.send("PUT", "/sites/site-a/cluster/links/site-b", d.key, `{"name":"site-b","server":"`+server+`","username":"site-a","password":"file://secrets/site-a-to-site-b","topics":["global/#","more/#"]}`)
+	code, body := d.sendAs("PUT", "/sites/site-a/cluster/links/site-b", d.key, `{"name":"site-b","server":"`+server+`","username":"site-a","password":"file://secrets/site-a-to-site-b","topics":["global/#","more/#"]}`)
 	if code != 200 || !strings.Contains(body, `"more/#"`) {
 		t.Errorf("a write beside a file that does not parse: %d %s", code, body)
 	}

@@ -31,6 +31,8 @@ type recorder struct {
 	base      string      // the topology
 	notes     *notes
 	publish   func(topology.Event)
+	edit      func(context.Context, writeback.Request) (writeback.Outcome, error) // set before run
+	again     again
 	log       *slog.Logger
 
 	life  context.Context // ends when the process is told to
@@ -41,6 +43,9 @@ type recorder struct {
 	last string     // our last commit, "" if none is to be looked for
 	lost string     // our last commit, if it is not in HEAD
 }
+
+// revisionTrailer is what a commit says of the source that it left.
+const revisionTrailer = "Clink-Revision"
 
 // commitTime bounds one commit, hooks included, before it is left to be tried
 // again.
@@ -60,6 +65,7 @@ func newRecorder(ctx context.Context, d *daemon) (*recorder, error) {
 	}
 	r := &recorder{
 		repo: repo, base: d.options.dir, log: d.log, publish: d.rec.Publish, heads: make(chan string, 1),
+		again: again{poke: make(chan struct{}, 1)},
 		notes: &notes{path: filepath.Join(d.dataDir, "uncommitted"), log: d.log},
 	}
 	r.committer = &git.Committer{Repo: repo, Log: d.log, Done: r.committed, Fail: r.failed}
@@ -103,6 +109,8 @@ func (r *recorder) run(ctx context.Context) error {
 		case <-ctx.Done():
 		case head := <-r.heads:
 			r.look(ctx, head)
+		case <-r.again.poke:
+			r.undone(ctx)
 		}
 	}
 	wg.Wait()
@@ -122,7 +130,7 @@ func (r *recorder) begin(q writeback.Request, out writeback.Outcome) (failed fun
 
 // change is what the commit of a write says.
 func (r *recorder) change(who asker, out writeback.Outcome) git.Change {
-	c := git.Change{Author: who.key, Trailers: [][2]string{{"Clink-Revision", out.Snapshot.Revision}}}
+	c := git.Change{Author: who.key, Trailers: [][2]string{{revisionTrailer, out.Snapshot.Revision}}}
 	if who.request != "" {
 		c.Trailers = append(c.Trailers, [2]string{"Clink-Request-Id", who.request})
 	}
@@ -161,12 +169,13 @@ func (r *recorder) change(who asker, out writeback.Outcome) git.Change {
 }
 
 // record commits what was written.
-func (r *recorder) record(ctx context.Context, who asker, out writeback.Outcome) {
+func (r *recorder) record(ctx context.Context, who asker, q writeback.Request, out writeback.Outcome) {
 	if r.repo == nil || len(out.Files) == 0 {
 		return
 	}
 	c := r.change(who, out)
 	r.notes.name(c)
+	r.again.hold(r.base, q, who, out)
 	ctx, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
 	// A commit is not cut off because the process is to end, but a hook that
@@ -182,17 +191,20 @@ func (r *recorder) record(ctx context.Context, who asker, out writeback.Outcome)
 
 func (r *recorder) committed(c git.Change, id string) {
 	r.notes.remove(c)
+	if r.again.settle(c) {
+		return // it is not in the commit
+	}
 	r.mu.Lock()
 	r.last, r.lost = id, ""
 	r.mu.Unlock()
-	r.publish(topology.Event{Type: "committed", Revision: trailer(c, "Clink-Revision"), Reason: "Committed", Message: fmt.Sprintf("commit %s: %s", id, c.Subject)})
+	r.publish(topology.Event{Type: "committed", Revision: trailer(c, revisionTrailer), Reason: "Committed", Message: fmt.Sprintf("commit %s: %s", id, c.Subject)})
 	if r.pusher != nil {
 		r.pusher.Wake()
 	}
 }
 
 func (r *recorder) failed(c git.Change, err error) {
-	r.publish(topology.Event{Type: "uncommitted", Revision: trailer(c, "Clink-Revision"), Reason: "CommitFailed", Message: fmt.Sprintf("%s: the edit is in the files and not committed: %v", c.Subject, err)})
+	r.publish(topology.Event{Type: "uncommitted", Revision: trailer(c, revisionTrailer), Reason: "CommitFailed", Message: fmt.Sprintf("%s: the edit is in the files and not committed: %v", c.Subject, err)})
 }
 
 func trailer(c git.Change, name string) string {

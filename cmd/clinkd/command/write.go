@@ -65,13 +65,13 @@ func (w *writer) compileOptions(planned map[string][]byte) compiler.Options {
 
 // written is called when a change is in the files, and before the next one
 // begins.
-func (w *writer) written(ctx context.Context, _ writeback.Request, out writeback.Outcome) {
+func (w *writer) written(ctx context.Context, q writeback.Request, out writeback.Outcome) {
 	who := askerOf(ctx)
 	w.d.loader.wrote(out.Snapshot.Revision, who.key)
 	// The commit is to be told with the revision, but a hook that takes long
 	// must not hold up what is wanted now.
 	late := time.AfterFunc(commitGrace, w.d.rec.Wake)
-	w.d.git.record(ctx, who, out)
+	w.d.git.record(ctx, who, q, out)
 	late.Stop()
 	w.d.rec.Wake()
 }
@@ -113,7 +113,7 @@ func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, e
 		res.Reason = w.notYet()
 	}
 	for _, h := range out.Halves {
-		res.Halves = append(res.Halves, httpapi.Half{Site: h.Site, State: w.state(h.Site, res.InForce)})
+		res.Halves = append(res.Halves, httpapi.Half{Site: h.Site, Peer: h.Peer, State: w.state(h.Site, res.InForce)})
 	}
 	res.Links, err = w.links(ctx, r)
 	return res, err
