@@ -104,10 +104,20 @@ func (r *recorder) run(ctx context.Context) error {
 	if r.pusher != nil {
 		wg.Go(func() { errs[1] = r.pusher.Run(ctx) })
 	}
+	// A push that had to rebase moves HEAD a moment before it tells our commits'
+	// new ids: what looks lost then is looked at once more.
+	var head string
+	settle := time.NewTimer(time.Hour)
+	defer settle.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case head := <-r.heads:
+		case head = <-r.heads:
+			settle.Reset(0)
+			if r.pusher != nil {
+				settle.Reset(settleTime)
+			}
+		case <-settle.C:
 			r.look(ctx, head)
 		case <-r.again.poke:
 			r.undone(ctx)
@@ -116,6 +126,9 @@ func (r *recorder) run(ctx context.Context) error {
 	wg.Wait()
 	return errors.Join(errs[:]...)
 }
+
+// settleTime is how long a push may take from moving HEAD to saying so.
+const settleTime = 2 * time.Second
 
 // begin notes what is about to be written, so that it is committed even if the
 // process dies in between.
@@ -226,7 +239,7 @@ func (r *recorder) pushed(s git.PushStatus) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.Pushed != "" && r.last != "" {
-		r.last = s.Pushed
+		r.last, r.lost = s.Pushed, ""
 	}
 }
 
