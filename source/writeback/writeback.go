@@ -463,7 +463,7 @@ func (c *change) diff(files []string) string {
 	var all strings.Builder
 	for _, name := range files {
 		old, _ := c.snap.ReadFile(name) // what is not there is empty
-		all.WriteString(splice.Diff(name, splice.Mask(name, old, known), splice.Mask(name, c.files[name], known)))
+		all.WriteString(splice.DiffMasked(name, old, c.files[name], func(text []byte) []byte { return splice.Mask(name, text, known) }))
 	}
 	return all.String()
 }

@@ -23,11 +23,11 @@ type held struct {
 	request  writeback.Request
 	who      asker
 	halves   []writeback.Half
-	files    map[string]change // by absolute name
+	files    map[string]fileChange // by absolute name
 }
 
 // A change of a file is what was in it before, and after.
-type change struct{ before, after sum }
+type fileChange struct{ before, after sum }
 
 type sum [sha256.Size]byte
 
@@ -45,11 +45,11 @@ type again struct {
 
 // hold keeps an edit until it is committed.
 func (a *again) hold(base string, r writeback.Request, who asker, out writeback.Outcome) {
-	h := held{revision: out.Snapshot.Revision, request: r, who: who, halves: out.Halves, files: map[string]change{}}
+	h := held{revision: out.Snapshot.Revision, request: r, who: who, halves: out.Halves, files: map[string]fileChange{}}
 	h.request.IfMatch = ""
 	for _, f := range out.Files {
 		after, _ := out.Snapshot.ReadFile(f) // what is not there is empty
-		h.files[filepath.Join(base, filepath.FromSlash(f))] = change{sha256.Sum256(out.Replaced[f]), sha256.Sum256(after)}
+		h.files[filepath.Join(base, filepath.FromSlash(f))] = fileChange{sha256.Sum256(out.Replaced[f]), sha256.Sum256(after)}
 	}
 	a.mu.Lock()
 	defer a.mu.Unlock()

@@ -37,7 +37,7 @@ func TestWhichEditsWereSetBack(t *testing.T) {
 			}
 			var list []held
 			for i := 0; i < len(tt.edits); i += 3 {
-				list = append(list, held{files: map[string]change{file: {sha256.Sum256([]byte(tt.edits[i : i+1])), sha256.Sum256([]byte(tt.edits[i+1 : i+2]))}}})
+				list = append(list, held{files: map[string]fileChange{file: {sha256.Sum256([]byte(tt.edits[i : i+1])), sha256.Sum256([]byte(tt.edits[i+1 : i+2]))}}})
 			}
 			if got := slices.Sorted(maps.Keys(setBack(list))); !slices.Equal(got, tt.back) {
 				t.Errorf("set back: %v, want %v", got, tt.back)
@@ -53,7 +53,7 @@ func TestLaterEditsHold(t *testing.T) {
 		t.Fatal(err)
 	}
 	of := func(revision, site string, states string) held {
-		return held{revision: revision, halves: []writeback.Half{{Site: site, Peer: "peer"}}, files: map[string]change{file: {sha256.Sum256([]byte(states[:1])), sha256.Sum256([]byte(states[1:]))}}}
+		return held{revision: revision, halves: []writeback.Half{{Site: site, Peer: "peer"}}, files: map[string]fileChange{file: {sha256.Sum256([]byte(states[:1])), sha256.Sum256([]byte(states[1:]))}}}
 	}
 	for later, want := range map[string]int{"a": 0, "b": 1} {
 		a := again{poke: make(chan struct{}, 1), held: []held{of("r1", "a", "ab"), of("r2", later, "ac"), of("r3", "a", "xy")}}
