@@ -69,7 +69,8 @@ type State struct {
 	Started          time.Time
 	Revision, Commit string
 	Findings         diagnostic.List
-	AllSites         int // in the source
+	Waived           diagnostic.List // what waivers accept
+	AllSites         int             // in the source
 	AllLinks         int
 	Held             []topology.Held
 	Suspensions      []topology.Suspension

@@ -98,7 +98,7 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 	if l.seen != nil {
 		l.seen(snap.Commit)
 	}
-	d := reconciler.Desired{Topology: applied, Revision: snap.Revision, Commit: snap.Commit, Author: l.author(snap.Revision), Findings: res.Findings, Held: held}
+	d := reconciler.Desired{Topology: applied, Revision: snap.Revision, Commit: snap.Commit, Author: l.author(snap.Revision), Findings: res.Findings, Waived: res.Waived, Held: held}
 	if err := l.remember(); err != nil {
 		// A full disk must not stop an incident's change from taking effect.
 		l.log.Error("the last good state could not be kept; a restart on a broken source would go without it", "err", err)

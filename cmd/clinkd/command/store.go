@@ -72,7 +72,7 @@ func (d *daemon) State() httpapi.State {
 	s := d.rec.State()
 	sites, links := d.loader.size()
 	return httpapi.State{
-		Started: d.started, Revision: s.Revision, Commit: s.Commit, Findings: s.Findings,
+		Started: d.started, Revision: s.Revision, Commit: s.Commit, Findings: s.Findings, Waived: s.Waived,
 		AllSites: sites, AllLinks: links, Held: s.Held, Suspensions: s.Suspensions, Git: d.git.status(), NotReady: d.notReady(s),
 		LastReload: s.Loaded, ReloadOK: s.LoadError == "" && len(s.Held) == 0, ReloadError: s.LoadError,
 		ReloadTook: s.Duration, Applied: s.Changes,
