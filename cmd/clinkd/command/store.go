@@ -93,7 +93,7 @@ func (d *daemon) notReady(s reconciler.State) []string {
 		}
 		for _, l := range b.Listeners {
 			if l.Error != "" {
-				why = append(why, fmt.Sprintf("site %s, listener %s: %s", b.Site, l.Name, l.Error))
+				why = append(why, fmt.Sprintf("site %s, listener %s: %s%s", b.Site, l.Name, l.Error, d.loader.clash(b.Site, l.Name)))
 			}
 		}
 	}
