@@ -99,14 +99,14 @@ func TestRecompilingKeepsNothing(t *testing.T) {
 		compile(t, files)
 	}
 	before := heap()
-	for range 200 {
+	for range 100 {
 		if r := compile(t, files); len(r.Findings) != 0 {
 			t.Fatal(r.Findings)
 		}
 	}
-	const most = 20 << 20
+	const most = 10 << 20
 	if after := heap(); after > before+most {
-		t.Errorf("200 compilations grew the heap from %d to %d bytes, by more than %d", before, after, most)
+		t.Errorf("100 compilations grew the heap from %d to %d bytes, by more than %d", before, after, most)
 	}
 }
 
