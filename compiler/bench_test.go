@@ -87,6 +87,9 @@ func cpuTime(tb testing.TB) time.Duration {
 // A context of CUE keeps what was built in it: compilations that shared one
 // would grow by megabytes each time.
 func TestRecompilingKeepsNothing(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many compilations")
+	}
 	files := ring(20)
 	heap := func() uint64 {
 		runtime.GC()

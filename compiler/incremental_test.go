@@ -225,6 +225,9 @@ func TestAloneMeansTheSame(t *testing.T) {
 
 // A chain of results keeps no more than the last.
 func TestPreviousKeepsNoHistory(t *testing.T) {
+	if testing.Short() {
+		t.Skip("many compilations")
+	}
 	files := fstest.MapFS{}
 	for i := range 50 {
 		text := fmt.Sprintf("package topology\n\nsites: s%d: {\n\tlisteners: m: {bind: \":1883\", advertise: [\"h%d:1883\"]}\n\tcluster: links: {\n", i, i)
