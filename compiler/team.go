@@ -43,7 +43,7 @@ type team struct {
 // is a finding, and none of the rules are then evaluated: what they share may
 // be in it.
 func (c *compilation) readTeam() (*team, error) {
-	t := &team{c: c, texts: map[string][]byte{}, names: map[string]bool{}}
+	t := &team{c: c, texts: map[string][]byte{}, names: map[string]bool{}, index: newIndex(nil, nil)}
 	entries, err := fs.ReadDir(c.src.fsys, rulesDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return t, nil
