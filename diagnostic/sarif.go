@@ -110,7 +110,7 @@ const (
 // counted as SARIF does by default, in units of UTF-16.
 //
 // A result's partialFingerprints do not change when lines move. What is waived
-// is a result with a suppression, so that it is closed and not forgotten.
+// is a result with a suppression and the reason.
 func (r Report) WriteSARIF(w io.Writer) error {
 	s := sarifWriter{Report: r, all: slices.Concat(r.Findings, r.Waived), columns: columns{r.Sources, map[string][][]byte{}}, index: map[string]int{}, prints: map[string]int{}}
 	run := sarifRun{
@@ -262,6 +262,14 @@ func (r Report) place(file string) string {
 		return file
 	}
 	return path.Join(r.Prefix, file)
+}
+
+// at is a position as seen from the root of the checkout.
+func (r Report) at(p Pos) string {
+	if p.File != "" {
+		p.File = r.place(p.File)
+	}
+	return p.String()
 }
 
 // uri is a slash-separated name as a relative reference.
