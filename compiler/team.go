@@ -149,7 +149,7 @@ func docAt(d ast.Decl, pos diagnostic.Pos) (string, bool) {
 // comment is the text of the comment above a field.
 func comment(f *ast.Field) string {
 	var l []string
-	for _, g := range f.Comments() {
+	for _, g := range ast.Comments(f) {
 		if g.Doc {
 			l = append(l, strings.TrimSpace(g.Text()))
 		}
