@@ -68,6 +68,7 @@ type Listener struct {
 type State struct {
 	Started          time.Time
 	Revision, Commit string
+	InForce          map[string]string // by site: the revision that its links were last brought to
 	Findings         diagnostic.List
 	Waived           diagnostic.List // what waivers accept
 	AllSites         int             // in the source

@@ -33,6 +33,7 @@ type store struct {
 }
 
 func (s *store) Sites() []string { return slices.Sorted(maps.Keys(s.links)) }
+
 func (s *store) Links(_ context.Context, site string) ([]httpapi.Link, error) {
 	return s.links[site], s.err
 }
@@ -345,9 +346,11 @@ func TestSeveralSites(t *testing.T) {
 
 func TestReadiness(t *testing.T) {
 	srv := serve(t, &store{links: map[string][]httpapi.Link{"site-a": nil}, state: httpapi.State{NotReady: []string{"the source does not parse"}}})
-	res, body := request(t, "GET", srv.URL+"/readyz", "")
-	if res.StatusCode != 503 || !strings.Contains(body, "does not parse") {
-		t.Errorf("readyz = %d %s", res.StatusCode, body)
+	for key, told := range map[string]bool{"": false, "admin:wrong": false, "admin:s3cret": true} {
+		res, body := request(t, "GET", srv.URL+"/readyz", key)
+		if res.StatusCode != 503 || !strings.Contains(body, "not ready") || strings.Contains(body, "does not parse") != told {
+			t.Errorf("readyz with the key %q = %d %s", key, res.StatusCode, body)
+		}
 	}
 }
 

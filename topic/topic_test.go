@@ -2,9 +2,12 @@ package topic_test
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"clink/topic"
 
@@ -257,4 +260,56 @@ func FuzzParse(f *testing.F) {
 			t.Errorf("Intersect(%q, %q) = %q is not covered by both", a, b, both)
 		}
 	})
+}
+
+// Covering is a walk down a tree; what it finds is what comparing each with
+// each finds.
+func TestCoveringAgreesWithCovers(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	words := []string{"a", "b", "+", "$x", ""}
+	for range 5000 {
+		var filters []topic.Filter
+		for range r.IntN(9) {
+			var levels []string
+			for range 1 + r.IntN(4) {
+				levels = append(levels, words[r.IntN(len(words))])
+			}
+			if r.IntN(3) == 0 {
+				levels = append(levels, "#")
+			}
+			if f, err := topic.Parse(strings.Join(levels, "/")); err == nil {
+				filters = append(filters, f)
+			}
+		}
+		got := topic.Covering(filters)
+		for i, f := range filters {
+			want := -1
+			for j, g := range filters {
+				if i != j && g.Covers(f) && (g != f || j > i) {
+					want = j
+					break
+				}
+			}
+			if got[i] != want {
+				t.Fatalf("%q: number %d is covered by %d, want %d", filters, i, got[i], want)
+			}
+		}
+	}
+}
+
+func TestCoveringOfManyIsQuick(t *testing.T) {
+	filters := make([]topic.Filter, 100_000)
+	for i := range filters {
+		filters[i] = topic.Filter(fmt.Sprintf("t/%d/#", i))
+	}
+	began := time.Now()
+	for i, by := range topic.Covering(filters) {
+		if by != -1 {
+			t.Fatalf("%s is covered by %s", filters[i], filters[by])
+		}
+	}
+	// Each with each would be ten thousand million comparisons.
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("it took %v", took)
+	}
 }

@@ -1,6 +1,7 @@
 package writeback
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -25,14 +26,24 @@ func (c *change) judge() error {
 	if len(grave) == 0 {
 		return nil
 	}
-	texts := make([]string, len(grave))
-	for i, d := range grave {
-		texts[i] = d.Pos.String() + ": " + d.Message
+	var texts []string
+	for _, d := range grave[:min(len(grave), maxTexts)] {
+		texts = append(texts, d.Pos.String()+": "+d.Message)
+	}
+	if n := len(grave) - maxTexts; n > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", n))
 	}
 	r := refuse(Invalid, "nothing was written: %s", strings.Join(texts, "; "))
-	r.Findings = grave
+	r.Findings = grave[:min(len(grave), maxFindings)]
 	return r
 }
+
+// What a refusal tells at most. One body can bring a finding for each of its
+// words.
+const (
+	maxTexts    = 5
+	maxFindings = 100
+)
 
 // holds reports whether a finding of a rule that gates does so in this case:
 // it does where it holds a link or site back, or says that something cannot be

@@ -14,6 +14,7 @@ import (
 
 	"clink/internal/secret"
 	"clink/source"
+	"clink/topology"
 )
 
 // hide takes credentials and certificates that came in clear out of the fields
@@ -73,11 +74,8 @@ func (c *change) hideSecret(fields, was map[string]any, name, site, peer, what s
 	case text == secret.Redacted && had:
 		fields[name] = old
 		return nil
-	case text == secret.Redacted && c.r.Op == Create:
-		return refuse(Invalid, "%s of the link to %s is six asterisks, which stand for a credential that is kept: a new link needs the credential itself, or a reference such as file://secrets/NAME", what, peer)
 	case text == secret.Redacted:
-		delete(fields, name)
-		return nil
+		return refuse(Invalid, "%s of the link to %s is six asterisks, which stand for a credential that is kept, and the source has none there: give it, or a reference such as file://secrets/NAME, or leave the field out", what, peer)
 	}
 	if ref, err := secret.Parse(text); err != nil || !ref.IsLiteral() {
 		return nil // the schema judges references that are none
@@ -146,7 +144,7 @@ func (v *vault) plan(stem, ext string, text []byte) string {
 			name = fmt.Sprintf("%s-%d%s", stem, n, ext)
 		}
 		at := filepath.Join(v.dir, name)
-		if other, taken := v.planned[at]; taken && !bytes.Equal(other, text) {
+		if v.taken(at, text) {
 			continue
 		}
 		if _, err := os.Lstat(at); errors.Is(err, fs.ErrNotExist) {
@@ -161,6 +159,17 @@ func (v *vault) plan(stem, ext string, text []byte) string {
 	}
 }
 
+// taken reports whether another text is planned for the place, or for one that
+// is the same on a file system that does not tell small letters from capitals.
+func (v *vault) taken(at string, text []byte) bool {
+	for other, planned := range v.planned {
+		if strings.EqualFold(other, at) && (other != at || !bytes.Equal(planned, text)) {
+			return true
+		}
+	}
+	return false
+}
+
 // holds reports whether a file holds the text, white space at the end aside.
 func (v *vault) holds(name string, text []byte) bool {
 	info, err := os.Stat(name)
@@ -171,19 +180,17 @@ func (v *vault) holds(name string, text []byte) bool {
 	return err == nil && bytes.Equal(bytes.TrimRight(got, " \t\r\n"), bytes.TrimRight(text, " \t\r\n"))
 }
 
-// safe is a site's name as a part of a file's name.
+// safe is a site's name as a part of a file's name. There is no dot in it: the
+// file may lie in the topology, where one that ends in .cue would be read.
 func safe(name string) string {
 	s := strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_' || r == '.' {
+		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_' {
 			return r
 		}
 		return '_'
 	}, name)
 	if len(s) > maxStem {
 		s = s[:maxStem]
-	}
-	if strings.HasPrefix(s, ".") {
-		s = "_" + s
 	}
 	return s
 }
@@ -204,13 +211,20 @@ func (v *vault) write(step func(string)) error {
 		return source.WriteError(fmt.Errorf("make the directory of secrets: %w", err))
 	}
 	for _, name := range v.names() {
-		if err := writeNew(name, v.planned[name]); err != nil {
+		err := writeNew(name, v.planned[name])
+		if errors.Is(err, fs.ErrExist) { // somebody was faster
+			err = fmt.Errorf("%w: %w", source.ErrStale, err)
+		}
+		if err != nil {
 			return errors.Join(source.WriteError(fmt.Errorf("keep a credential: %w", err)), v.undo())
 		}
 		v.written = append(v.written, name)
 		step("kept " + filepath.Base(name))
 	}
-	return syncDir(v.dir)
+	if err := syncDir(v.dir); err != nil {
+		return errors.Join(source.WriteError(fmt.Errorf("keep a credential: %w", err)), v.undo())
+	}
+	return nil
 }
 
 // ready makes the directory. One that is new keeps its files out of git.
@@ -221,7 +235,8 @@ func (v *vault) ready() error {
 	if err := os.MkdirAll(v.dir, 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(v.dir, ".gitignore"), []byte("*\n"), 0o644)
+	err := os.WriteFile(filepath.Join(v.dir, ".gitignore"), []byte("*\n"), 0o644)
+	return errors.Join(err, syncDir(filepath.Dir(v.dir)))
 }
 
 // undo takes the files away that were written.
@@ -253,4 +268,31 @@ func syncDir(name string) error {
 		return err
 	}
 	return errors.Join(f.Sync(), f.Close())
+}
+
+// literals are the credentials that stand in the source itself.
+func literals(t *topology.Topology) (all []string) {
+	add := func(refs ...secret.Ref) {
+		for _, r := range refs {
+			if text, err := r.Resolve(""); r.IsLiteral() && err == nil {
+				all = append(all, text)
+			}
+		}
+	}
+	for _, s := range t.Sites {
+		add(s.Target.Secret)
+		for _, l := range s.Links {
+			add(l.Password, l.PasswordHash, l.SSL.Password)
+			if l.Inbound != nil {
+				add(l.Inbound.Password)
+			}
+		}
+		for _, l := range s.Listeners {
+			add(l.SSL.Password)
+		}
+		for _, u := range s.Access.Users {
+			add(u.Password, u.PasswordHash)
+		}
+	}
+	return all
 }

@@ -163,10 +163,13 @@ func (l *loader) restore() error {
 }
 
 func (l *loader) remember() error {
-	var errs []error
-	for _, site := range l.sites {
-		errs = append(errs, reconciler.SaveLastGood(lastGoodFile(l.dataDir, site), l.last))
+	// Each waits for the disk, and what waits together waits once.
+	errs := make([]error, len(l.sites))
+	var wg sync.WaitGroup
+	for i, site := range l.sites {
+		wg.Go(func() { errs[i] = reconciler.SaveLastGood(lastGoodFile(l.dataDir, site), l.last) })
 	}
+	wg.Wait()
 	return errors.Join(errs...)
 }
 

@@ -65,13 +65,13 @@ func (w *writer) compileOptions(planned map[string][]byte) compiler.Options {
 
 // written is called when a change is in the files, and before the next one
 // begins.
-func (w *writer) written(ctx context.Context, _ writeback.Request, out writeback.Outcome) {
+func (w *writer) written(ctx context.Context, q writeback.Request, out writeback.Outcome) {
 	who := askerOf(ctx)
 	w.d.loader.wrote(out.Snapshot.Revision, who.key)
 	// The commit is to be told with the revision, but a hook that takes long
 	// must not hold up what is wanted now.
 	late := time.AfterFunc(commitGrace, w.d.rec.Wake)
-	w.d.git.record(ctx, who, out)
+	w.d.git.record(ctx, who, q, out)
 	late.Stop()
 	w.d.rec.Wake()
 }
@@ -91,12 +91,9 @@ func askerOf(ctx context.Context) asker {
 
 // Write implements [httpapi.Writer].
 func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, error) {
-	// Once it is written, it is committed and told, whether or not whoever
-	// asked still listens.
-	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTime)
+	waiting, cancel := context.WithTimeout(context.WithValue(ctx, askerKey{}, asker{r.By, r.RequestID}), turnTime)
 	defer cancel()
-	work = context.WithValue(work, askerKey{}, asker{r.By, r.RequestID})
-	out, err := w.editor.Edit(work, writeback.Request{
+	out, err := w.editor.Edit(waiting, writeback.Request{
 		Op: r.Op, Site: r.Site, Links: r.Links, IfMatch: r.IfMatch,
 		Pair: r.Pair, Override: r.Override, Prune: r.Prune, Strict: r.Strict, DryRun: r.DryRun,
 	})
@@ -112,17 +109,18 @@ func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, e
 		res.Plan, res.Diff = reconciler.Plan(out.Before.Topology, out.After.Topology, nil), out.Diff
 		return res, nil
 	}
-	res.InForce = len(out.Files) == 0 || w.inForce(ctx, out)
+	if res.InForce = len(out.Files) == 0 || w.inForce(ctx, out); !res.InForce {
+		res.Reason = w.notYet()
+	}
 	for _, h := range out.Halves {
-		res.Halves = append(res.Halves, httpapi.Half{Site: h.Site, State: w.state(h.Site, res.InForce)})
+		res.Halves = append(res.Halves, httpapi.Half{Site: h.Site, Peer: h.Peer, State: w.state(h.Site, res.InForce)})
 	}
 	res.Links, err = w.links(ctx, r)
 	return res, err
 }
 
-// loadTime bounds one change of the source: trying it takes two or three
-// compilations.
-const loadTime = 2 * time.Minute
+// turnTime is how long a change waits for those before it.
+const turnTime = 20 * time.Second
 
 // refused turns a refusal of the source into the API's.
 func (w *writer) refused(err error) error {
@@ -151,6 +149,14 @@ func (w *writer) inForce(ctx context.Context, out writeback.Outcome) bool {
 	ctx, cancel := context.WithTimeout(ctx, inForceWithin)
 	defer cancel()
 	return w.d.rec.Wait(ctx, out.Snapshot.Revision, here...) == nil
+}
+
+// notYet says why what is written is not in force.
+func (w *writer) notYet() string {
+	if s := w.d.rec.State(); s.LoadError != "" {
+		return "the source cannot be loaded: " + s.LoadError
+	}
+	return fmt.Sprintf("not every site has come to it within %v; GET /status says what is going on", inForceWithin)
 }
 
 // state says how far the half of a site has come.
