@@ -67,10 +67,11 @@ var places = map[string]place{
 	"linkengine/spool":     {4, actual},
 	"emqx":                 {4, actual},
 
-	"source":           {5, wanted},
-	"source/git":       {5, wanted},
-	"source/splice":    {5, wanted},
-	"source/writeback": {5, wanted},
+	"source":        {5, wanted},
+	"source/git":    {5, wanted},
+	"source/splice": {5, wanted},
+
+	"source/writeback": {6, wanted}, // over source and source/splice
 
 	"httpapi":    {6, both},
 	"reconciler": {6, both},

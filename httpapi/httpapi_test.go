@@ -364,10 +364,11 @@ func TestStoreThatFails(t *testing.T) {
 
 func TestFindings(t *testing.T) {
 	s := &store{links: map[string][]httpapi.Link{"site-a": nil}, state: httpapi.State{Revision: "rev1", AllSites: 2, AllLinks: 3,
+		Waived:   diagnostic.List{{Rule: "one-sided", Severity: diagnostic.Error, Waiver: "known"}},
 		Findings: diagnostic.List{{Rule: "one-sided", Severity: diagnostic.Error, Message: "m", Pos: diagnostic.Pos{File: "a.cue", Line: 1, Column: 2, EndLine: 1, EndColumn: 5}}}}}
 	_, body := request(t, "GET", serve(t, s).URL+"/api/v5/findings", "admin:s3cret")
 	contains(t, "", decode[any](t, body), decode[any](t, `{"version":1,"revision":"rev1","findings":[{"rule":"one-sided","severity":"error","related":[],"sites":[],"fix":null,
-		"pos":{"file":"a.cue","line":1,"column":2,"end_line":1,"end_column":5}}],"summary":{"errors":1,"warnings":0,"sites":2,"links":3}}`))
+		"pos":{"file":"a.cue","line":1,"column":2,"end_line":1,"end_column":5}}],"summary":{"errors":1,"warnings":0,"waived":1,"sites":2,"links":3}}`))
 }
 
 func TestMetrics(t *testing.T) {

@@ -57,7 +57,7 @@ func (a *api) findings(w http.ResponseWriter, r *http.Request) error {
 	s := a.store.State()
 	setTag(w, s.Revision)
 	w.Header().Set("Content-Type", "application/json")
-	report := diagnostic.Report{Revision: s.Revision, Findings: s.Findings, Sites: s.AllSites, Links: s.AllLinks}
+	report := diagnostic.Report{Revision: s.Revision, Findings: s.Findings, Waived: s.Waived, Sites: s.AllSites, Links: s.AllLinks}
 	if err := report.WriteJSON(w); err != nil {
 		a.Log.Debug("answer "+r.URL.Path, "err", err)
 	}

@@ -42,6 +42,7 @@ type loader struct {
 	authors  []authored       // the latest revisions that came over REST, the newest last
 	topology *topology.Topology
 	revision string
+	clashes  []clash // among the listeners of what is in force
 
 	changes changes // has its own lock
 }
@@ -98,10 +99,11 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 	l.wasWhole = l.wasWhole || !slices.ContainsFunc(held, func(h topology.Held) bool { return h.Peer == "" })
 	l.topology, l.revision = res.Topology, snap.Revision
 	l.changes.note(snap.Revision, res)
+	l.tellClashes(applied)
 	if l.seen != nil {
 		l.seen(snap.Commit)
 	}
-	d := reconciler.Desired{Topology: applied, Revision: snap.Revision, Commit: snap.Commit, Author: l.author(snap.Revision), Findings: res.Findings, Held: held}
+	d := reconciler.Desired{Topology: applied, Revision: snap.Revision, Commit: snap.Commit, Author: l.author(snap.Revision), Findings: res.Findings, Waived: res.Waived, Held: held}
 	if err := l.remember(); err != nil {
 		// A full disk must not stop an incident's change from taking effect.
 		l.log.Error("the last good state could not be kept; a restart on a broken source would go without it", "err", err)

@@ -78,7 +78,7 @@ func (d *daemon) State() httpapi.State {
 	}
 	return httpapi.State{
 		InForce: inForce,
-		Started: d.started, Revision: s.Revision, Commit: s.Commit, Findings: s.Findings,
+		Started: d.started, Revision: s.Revision, Commit: s.Commit, Findings: s.Findings, Waived: s.Waived,
 		AllSites: sites, AllLinks: links, Held: s.Held, Suspensions: s.Suspensions, Git: d.git.status(), NotReady: d.notReady(s),
 		LastReload: s.Loaded, ReloadOK: s.LoadError == "" && len(s.Held) == 0, ReloadError: s.LoadError,
 		ReloadTook: s.Duration, Applied: s.Changes, ReadOnly: readOnly(d.options.dir),
@@ -99,7 +99,7 @@ func (d *daemon) notReady(s reconciler.State) []string {
 		}
 		for _, l := range b.Listeners {
 			if l.Error != "" {
-				why = append(why, fmt.Sprintf("site %s, listener %s: %s", b.Site, l.Name, l.Error))
+				why = append(why, fmt.Sprintf("site %s, listener %s: %s%s", b.Site, l.Name, l.Error, d.loader.clash(b.Site, l.Name)))
 			}
 		}
 	}
