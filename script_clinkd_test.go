@@ -66,7 +66,7 @@ func freePorts(ts *testscript.TestScript, neg bool, args []string) {
 
 // freePort returns a port that nobody listened on a moment ago, and none of
 // those (from 32768 up) that the system hands out for port 0.
-func freePort(ts *testscript.TestScript) string {
+func freePort(ts interface{ Fatalf(string, ...any) }) string {
 	for range 100 {
 		port := fmt.Sprint(10000 + rand.IntN(22000))
 		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {

@@ -31,8 +31,8 @@ func (k kept) head() string { return "clink " + k.what + ", version %d, %d bytes
 
 // save writes v to path, for the file's owner alone, so that a crash at any
 // moment leaves either the old or the new. A file that holds v already is not
-// written again.
-func (k kept) save(path string, v any) error {
+// written again. The other paths get the same.
+func (k kept) save(path string, v any, others ...string) error {
 	tree, err := plain(reflect.ValueOf(v))
 	if err != nil {
 		return fmt.Errorf("save the %s: %w", k.what, err)
@@ -45,13 +45,17 @@ func (k kept) save(path string, v any) error {
 		return fmt.Errorf("save the %s: its %d bytes are more than %d", k.what, len(body), k.most)
 	}
 	head := fmt.Appendf(nil, k.head(), keptVersion, len(body), sha256.Sum256(body))
-	if holds(path, head, len(body)) {
-		return nil
+	data := append(bytes.Clone(head), body...)
+	var errs []error
+	for _, path := range append([]string{path}, others...) {
+		if holds(path, head, len(body)) {
+			continue
+		}
+		if err := replace(path, data); err != nil {
+			errs = append(errs, fmt.Errorf("save the %s: %w", k.what, err))
+		}
 	}
-	if err := replace(path, append(head, body...)); err != nil {
-		return fmt.Errorf("save the %s: %w", k.what, err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // holds reports whether the file begins with head, and is as long as it says.

@@ -125,6 +125,14 @@ func compileOptions(base string, now time.Time, here []string) compiler.Options 
 	}
 }
 
+// compiled hands over what somebody else has made of the source, so that what
+// is the same in the next snapshot need not be evaluated again.
+func (l *loader) compiled(res *compiler.Result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.result = res
+}
+
 // compile compiles the source. One whose evaluation was given up is not
 // evaluated again until it changes: what was given up is still going on.
 func (l *loader) compile(ctx context.Context, snap *source.Snapshot, now time.Time) (*compiler.Result, error) {
@@ -166,14 +174,14 @@ func (l *loader) restore() error {
 }
 
 func (l *loader) remember() error {
-	// Each waits for the disk, and what waits together waits once.
-	errs := make([]error, len(l.sites))
-	var wg sync.WaitGroup
-	for i, site := range l.sites {
-		wg.Go(func() { errs[i] = reconciler.SaveLastGood(lastGoodFile(l.dataDir, site), l.last) })
+	var files []string
+	for _, site := range l.sites {
+		files = append(files, lastGoodFile(l.dataDir, site))
 	}
-	wg.Wait()
-	return errors.Join(errs...)
+	if len(files) == 0 {
+		return nil
+	}
+	return reconciler.SaveLastGood(files[0], l.last, files[1:]...)
 }
 
 func lastGoodFile(dataDir, site string) string {

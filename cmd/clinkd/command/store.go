@@ -34,9 +34,13 @@ func (d *daemon) Links(ctx context.Context, site string) ([]httpapi.Link, error)
 		return nil, err
 	}
 	list := make([]httpapi.Link, 0, len(links))
+	of := make(map[string]int, len(status))
+	for i := range status {
+		of[status[i].Peer] = i
+	}
 	for _, l := range links {
-		i := slices.IndexFunc(status, func(s topology.LinkStatus) bool { return s.Peer == l.Name })
-		if i < 0 {
+		i, ok := of[l.Name]
+		if !ok {
 			continue // removed between the two questions
 		}
 		shown := httpapi.Link{Link: l, Observed: status[i], Revision: cmp.Or(state.Sites[site].Revision, state.Revision)}

@@ -69,6 +69,7 @@ func (w *writer) compileOptions(planned map[string][]byte) compiler.Options {
 func (w *writer) written(ctx context.Context, q writeback.Request, out writeback.Outcome) {
 	who := askerOf(ctx)
 	w.d.loader.wrote(out.Snapshot.Revision, who.key)
+	w.d.loader.compiled(out.After)
 	// The commit is to be told with the revision, but a hook that takes long
 	// must not hold up what is wanted now.
 	late := time.AfterFunc(commitGrace, w.d.rec.Wake)
