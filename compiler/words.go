@@ -76,7 +76,6 @@ func (k *checker) wordNameMismatch(f found, d *diagnostic.Diagnostic) {
 
 func (k *checker) wordUnknown(f found, d *diagnostic.Diagnostic) {
 	d.Message, d.Label = fmt.Sprintf("%s links to %s, but no site has that name", f.site, f.peer), "this link"
-	names := k.t.Names()
 	if meant := k.meant(f.site, f.peer); meant != "" {
 		d.Message += "; did you mean " + meant + "?"
 		d.Related = related(meant+" is here", k.t.Sites[meant].Pos)

@@ -157,8 +157,6 @@ func (f *file) apply(edits ...cuetext.Edit) error {
 	return nil
 }
 
-func (f *file) pos(n ast.Node) diagnostic.Pos { return cuetext.NodePos(n) }
-
 // finish returns what has changed. A file that was laid out in CUE's one way
 // stays so; any other keeps its own.
 func (s *splicer) finish() (map[string][]byte, error) {
