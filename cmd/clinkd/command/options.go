@@ -50,11 +50,11 @@ func (c Command) parse(args []string) (options, error) {
 	}
 	fs.Var((*list)(&o.sites), "site", "run this `NAME` only; may be repeated (default: all sites, if every listener is on loopback)")
 	fs.StringVar(&o.http, "http", "127.0.0.1:18083", "`ADDR` of the REST API, health and metrics")
-	fs.StringVar(&o.httpCert, "http-cert", "", "certificate `FILE` (PEM) for the REST API")
+	fs.StringVar(&o.httpCert, "http-cert", "", "certificate `FILE` (PEM) for the REST API; read again when it changes")
 	fs.StringVar(&o.httpKey, "http-key", "", "key `FILE` (PEM) for the REST API")
 	fs.Var((*list)(&o.hosts), "http-host", "answer requests to this `NAME`; may be repeated (always: localhost, this machine's name and addresses)")
 	fs.StringVar(&o.dataDir, "data-dir", "", "`DIR` for what must survive a restart (default: $XDG_STATE_HOME/clink/<topology>-<hash>)")
-	fs.StringVar(&o.apiKeys, "api-keys", "", "`FILE` of API keys, a line key:secret[:administrator|viewer] each (default: one is made in the data directory)")
+	fs.StringVar(&o.apiKeys, "api-keys", "", "`FILE` of API keys, a line key:secret[:administrator|viewer] each; SIGHUP reads it again (default: one is made in the data directory)")
 	fs.StringVar(&o.secretsDir, "secrets-dir", "", "`DIR` for credentials that come over REST (default: secrets in the topology)")
 	fs.BoolVar(&o.gitCommit, "git-commit", false, "commit what is written over REST, in the name of the API key")
 	fs.StringVar(&o.gitPush, "git-push", "", "push these commits to `REMOTE/BRANCH`; needs --git-commit")
