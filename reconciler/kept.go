@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"reflect"
+
+	"clink/internal/atomicfile"
 )
 
 // ErrUnusable says that a file does not hold what it should in a form that
@@ -51,7 +51,7 @@ func (k kept) save(path string, v any, others ...string) error {
 		if holds(path, head, len(body)) {
 			continue
 		}
-		if err := replace(path, data); err != nil {
+		if err := atomicfile.Replace(path, data); err != nil {
 			errs = append(errs, fmt.Errorf("save the %s: %w", k.what, err))
 		}
 	}
@@ -71,30 +71,6 @@ func holds(path string, head []byte, body int) bool {
 		return false
 	}
 	return bytes.Equal(got, head) && info.Size() == int64(len(head)+body) && info.Mode().Perm() == 0o600
-}
-
-// replace writes beside path, and then renames over it.
-func replace(path string, data []byte) (err error) {
-	tmp := path + ".tmp"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // read reads what save wrote into the struct that v points to; check says what

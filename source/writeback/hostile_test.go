@@ -227,3 +227,32 @@ func TestTooLargeIsRefused(t *testing.T) {
 	w.save("a.cue", "// The first plant.", "// The first plant."+strings.Repeat("x", 1<<20-20_000))
 	w.refused(writeback.Conflict, writeback.Request{Op: writeback.Update, Site: "a", Links: []map[string]any{l}})
 }
+
+// A fault that gates is new where it comes to, also if it goes away elsewhere.
+func TestAFaultThatMovesIsNew(t *testing.T) {
+	w := newWorld(t)
+	w.save("a.cue", `topics: ["global/#"]`, `topics: ["global/#"], pool_size: -1`)
+	w.add("d.cue", "package topology\n\nsites: \"d\": listeners: mqtt: bind: \"127.0.0.1:1886\"\n")
+	d := fields(t, `{"name":"d","server":"127.0.0.1:1886","username":"a","password":"file://secrets/a-to-b","topics":["x"],"pool_size":-1}`)
+	r := w.refused(writeback.Invalid, writeback.Request{Op: writeback.Replace, Site: "a", Links: []map[string]any{fields(t, linkToB), d}})
+	if len(r.Findings) != 1 || r.Findings[0].Rule != "schema" {
+		t.Errorf("findings %v", r.Findings)
+	}
+}
+
+// What one write does to other sites' links counts as well.
+func TestAWriteMayNotBreakOthers(t *testing.T) {
+	w := newWorld(t)
+	w.add("c.cue", `package topology
+
+sites: "c": {
+	listeners: mqtt: bind: "127.0.0.1:1885"
+	cluster: links: "b": {server: "127.0.0.1:1884", clientid: "one", username: "c", password: "file://secrets/a-to-b", topics: []}
+}
+`)
+	l := fields(t, strings.Replace(linkToB, `"topics"`, `"clientid":"one","topics"`, 1))
+	r := w.refused(writeback.Invalid, writeback.Request{Op: writeback.Update, Site: "a", Links: []map[string]any{l}})
+	if len(r.Findings) != 1 || r.Findings[0].Rule != "clientid-collision" || len(r.Findings[0].Related) == 0 {
+		t.Errorf("findings %v", r.Findings)
+	}
+}

@@ -19,7 +19,7 @@ func (c *change) judge() error {
 	var grave diagnostic.List
 	for _, d := range c.fresh() {
 		rule, known := diagnostic.FindRule(d.Rule)
-		if known && rule.Gates && holds(d) || c.r.Strict && d.Severity >= diagnostic.Warning {
+		if known && rule.Gates && holds(d) || c.r.Strict {
 			grave = append(grave, d)
 		}
 	}
@@ -53,10 +53,17 @@ func holds(d diagnostic.Diagnostic) bool {
 }
 
 // fresh are the findings that were not there before, as often as they are there
-// now. Positions do not tell them apart: they move.
+// now. Positions do not tell them apart: they move. What they hold back does: a
+// fault that goes from one link to another is new there, though its words are
+// the same.
 func (c *change) fresh() diagnostic.List {
 	key := func(d diagnostic.Diagnostic) string {
-		return d.Rule + "\x00" + strings.Join(d.Sites, "\x00") + "\x00" + d.Message
+		scopes := make([]string, len(d.Holds))
+		for i, h := range d.Holds {
+			scopes[i] = h.Site + "\x00" + h.Peer
+		}
+		slices.Sort(scopes)
+		return strings.Join(slices.Concat([]string{d.Rule, d.Message}, d.Sites, scopes), "\x00")
 	}
 	had := map[string]int{}
 	for _, d := range c.before.Findings {

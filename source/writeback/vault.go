@@ -12,6 +12,7 @@ import (
 	"slices"
 	"strings"
 
+	"clink/internal/atomicfile"
 	"clink/internal/secret"
 	"clink/source"
 	"clink/topology"
@@ -211,7 +212,7 @@ func (v *vault) write(step func(string)) error {
 		return source.WriteError(fmt.Errorf("make the directory of secrets: %w", err))
 	}
 	for _, name := range v.names() {
-		err := writeNew(name, v.planned[name])
+		err := atomicfile.Create(name, v.planned[name])
 		if errors.Is(err, fs.ErrExist) { // somebody was faster
 			err = fmt.Errorf("%w: %w", source.ErrStale, err)
 		}
@@ -221,7 +222,7 @@ func (v *vault) write(step func(string)) error {
 		v.written = append(v.written, name)
 		step("kept " + filepath.Base(name))
 	}
-	if err := syncDir(v.dir); err != nil {
+	if err := atomicfile.SyncDir(v.dir); err != nil {
 		return errors.Join(source.WriteError(fmt.Errorf("keep a credential: %w", err)), v.undo())
 	}
 	return nil
@@ -236,7 +237,7 @@ func (v *vault) ready() error {
 		return err
 	}
 	err := os.WriteFile(filepath.Join(v.dir, ".gitignore"), []byte("*\n"), 0o644)
-	return errors.Join(err, syncDir(filepath.Dir(v.dir)))
+	return errors.Join(err, atomicfile.SyncDir(filepath.Dir(v.dir)))
 }
 
 // undo takes the files away that were written.
@@ -247,27 +248,6 @@ func (v *vault) undo() error {
 	}
 	v.written = nil
 	return errors.Join(errs...)
-}
-
-// writeNew makes a file that appears whole, and never over another.
-func writeNew(name string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".clink-secret-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Link(f.Name(), name)
-	}
-	return errors.Join(err, os.Remove(f.Name()))
-}
-
-func syncDir(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
-	}
-	return errors.Join(f.Sync(), f.Close())
 }
 
 // literals are the credentials that stand in the source itself.

@@ -115,8 +115,9 @@ type Editor struct {
 	// [source.Options] has it.
 	Step func(what string)
 
-	turn chan struct{} // holds one token; made by [New]
-	line chan struct{} // a token for each change that waits for its turn, or has it
+	turn  chan struct{} // holds one token; made by [New]
+	line  chan struct{} // a token for each change that waits for its turn, or has it
+	aside chan struct{} // a token for each [Editor.Try] at work
 
 	known    *compiler.Result // of the revision below
 	revision string
@@ -142,7 +143,7 @@ func New(e *Editor) *Editor {
 	if e.Begin == nil {
 		e.Begin = func(Request, Outcome) func() { return func() {} }
 	}
-	e.turn, e.line = make(chan struct{}, 1), make(chan struct{}, most)
+	e.turn, e.line, e.aside = make(chan struct{}, 1), make(chan struct{}, most), make(chan struct{}, 1)
 	return e
 }
 
@@ -261,6 +262,12 @@ func (e *Editor) Unlock() { <-e.turn }
 // out; nothing is written to the source. What came in clear is in files until
 // done is called.
 func (e *Editor) Try(ctx context.Context, site string, fields map[string]any) (l topology.Link, done func(), err error) {
+	select { // it compiles the source, which is not to be done by many at once
+	case e.aside <- struct{}{}:
+		defer func() { <-e.aside }()
+	case <-ctx.Done():
+		return l, nil, refuse(unavailable, "others try links out (%v): ask again", context.Cause(ctx))
+	}
 	snap, err := e.Dir.Snapshot(ctx)
 	if err != nil {
 		return l, nil, err

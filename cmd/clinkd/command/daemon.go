@@ -279,7 +279,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	err := serveUntil(ctx, srv, d.ln)
 	// Nobody is served any more; a write that is in hand is ended all the same.
 	d.writer.editor.Lock()
-	d.writer.editor.Unlock()
+	defer d.writer.editor.Unlock()
 	return err
 }
 

@@ -213,7 +213,9 @@ func (w *writer) Probe(ctx context.Context, site string, fields map[string]any) 
 	}
 	name, _ := fields["name"].(string)
 	if len(fields) > 1 {
-		l, done, err := w.editor.Try(ctx, site, fields)
+		bounded, cancel := context.WithTimeout(ctx, turnTime)
+		defer cancel()
+		l, done, err := w.editor.Try(bounded, site, fields)
 		if err != nil {
 			return topology.Probe{}, w.refused(err)
 		}
