@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"clink/internal/secret"
 	"clink/source"
@@ -234,9 +236,30 @@ func (v *vault) undo() error {
 	return errors.Join(errs...)
 }
 
+// halfDone is what the names of files begin with that are being made.
+const halfDone = ".clink-secret-"
+
+// halfDoneFor is how long nobody takes to make a file.
+const halfDoneFor = time.Minute
+
+// sweep removes what processes that were killed while they made a file left: it
+// may be a credential.
+func sweep(dir string, log *slog.Logger) {
+	entries, _ := os.ReadDir(dir) // there need not be one yet
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !strings.HasPrefix(e.Name(), halfDone) || time.Since(info.ModTime()) < halfDoneFor {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			log.Warn("a file that a killed process left half made cannot be removed; it may hold a credential", "file", filepath.Join(dir, e.Name()), "err", err)
+		}
+	}
+}
+
 // writeNew makes a file that appears whole, and never over another.
 func writeNew(name string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".clink-secret-*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(name), halfDone+"*") // mode 0600
 	if err != nil {
 		return err
 	}

@@ -129,6 +129,7 @@ func New(e *Editor) *Editor {
 		e.Begin = func(Request, Outcome) func() { return func() {} }
 	}
 	e.turn = make(chan struct{}, 1)
+	sweep(e.Secrets, e.Log)
 	return e
 }
 
