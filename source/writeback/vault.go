@@ -87,6 +87,12 @@ func (c *change) hideSecret(fields, was map[string]any, name, site, peer, what s
 	if len(text) > secret.MaxSize {
 		return refuse(Invalid, "%s of the link to %s has %d bytes: %d are the most", what, peer, len(text), secret.MaxSize)
 	}
+	if strings.TrimRight(text, secret.Trimmed) != text {
+		return refuse(Invalid, "%s of the link to %s ends in white space, which is not kept at the end of the file that it would be put into: leave it out, or choose another", what, peer)
+	}
+	if name == "password_hash" && !secret.IsHash(text) {
+		return refuse(Invalid, "%s of the link to %s is no bcrypt hash, such as htpasswd -nB makes: %s takes a password in clear", what, peer, strings.TrimSuffix(what, "_hash"))
+	}
 	if had && c.vault.is(old, text) {
 		fields[name] = old
 		return nil
@@ -170,7 +176,7 @@ func (v *vault) holds(name string, text []byte) bool {
 		return false
 	}
 	got, err := os.ReadFile(name)
-	return err == nil && bytes.Equal(bytes.TrimRight(got, " \t\r\n"), bytes.TrimRight(text, " \t\r\n"))
+	return err == nil && bytes.Equal(bytes.TrimRight(got, secret.Trimmed), bytes.TrimRight(text, secret.Trimmed))
 }
 
 // safe is a site's name as a part of a file's name.
