@@ -24,10 +24,14 @@ func Replace(path string, content []byte) error {
 	return finish(f, path, content, os.Rename)
 }
 
+// Unfinished is what the names of files begin with that [Create] is making, and
+// that it leaves only if it is killed.
+const Unfinished = ".clink-new-"
+
 // Create puts a file of this content at path, if there is nothing, not even a
 // link; else the error is [io/fs.ErrExist].
 func Create(path string, content []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(path), ".clink-new-*") // mode 0600
+	f, err := os.CreateTemp(filepath.Dir(path), Unfinished+"*") // mode 0600
 	if err != nil {
 		return err
 	}

@@ -6,11 +6,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
 	"clink/internal/atomicfile"
 	"clink/internal/secret"
@@ -83,6 +85,12 @@ func (c *change) hideSecret(fields, was map[string]any, name, site, peer, what s
 	}
 	if len(text) > secret.MaxSize {
 		return refuse(Invalid, "%s of the link to %s has %d bytes: %d are the most", what, peer, len(text), secret.MaxSize)
+	}
+	if strings.TrimRight(text, secret.Trimmed) != text {
+		return refuse(Invalid, "%s of the link to %s ends in white space, which is not kept at the end of the file that it would be put into: leave it out, or choose another", what, peer)
+	}
+	if name == "password_hash" && !secret.IsHash(text) {
+		return refuse(Invalid, "%s of the link to %s is no bcrypt hash, such as htpasswd -nB makes: %s takes a password in clear", what, peer, strings.TrimSuffix(what, "_hash"))
 	}
 	if had && c.vault.is(old, text) {
 		fields[name] = old
@@ -178,7 +186,7 @@ func (v *vault) holds(name string, text []byte) bool {
 		return false
 	}
 	got, err := os.ReadFile(name)
-	return err == nil && bytes.Equal(bytes.TrimRight(got, " \t\r\n"), bytes.TrimRight(text, " \t\r\n"))
+	return err == nil && bytes.Equal(bytes.TrimRight(got, secret.Trimmed), bytes.TrimRight(text, secret.Trimmed))
 }
 
 // safe is a site's name as a part of a file's name. There is no dot in it: the
@@ -248,6 +256,24 @@ func (v *vault) undo() error {
 	}
 	v.written = nil
 	return errors.Join(errs...)
+}
+
+// halfDoneFor is how long nobody takes to make a file.
+const halfDoneFor = time.Minute
+
+// sweep removes what processes that were killed while they made a file left: it
+// may be a credential.
+func sweep(dir string, log *slog.Logger) {
+	entries, _ := os.ReadDir(dir) // there need not be one yet
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !strings.HasPrefix(e.Name(), atomicfile.Unfinished) || time.Since(info.ModTime()) < halfDoneFor {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			log.Warn("a file that a killed process left half made cannot be removed; it may hold a credential", "file", filepath.Join(dir, e.Name()), "err", err)
+		}
+	}
 }
 
 // literals are the credentials that stand in the source itself.

@@ -144,6 +144,7 @@ func New(e *Editor) *Editor {
 		e.Begin = func(Request, Outcome) func() { return func() {} }
 	}
 	e.turn, e.line, e.aside = make(chan struct{}, 1), make(chan struct{}, most), make(chan struct{}, 1)
+	sweep(e.Secrets, e.Log)
 	return e
 }
 

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"sync"
 	"testing"
+	"time"
 
 	"clink/source/writeback"
 )
@@ -274,4 +275,24 @@ func TestManyWriters(t *testing.T) {
 		}
 	}
 	t.Logf("%d times stale", stale)
+}
+
+// What a killed process left half made is removed, not what is being made.
+func TestHalfMadeSecretsAreSwept(t *testing.T) {
+	dir := t.TempDir()
+	long := time.Now().Add(-time.Hour)
+	for name, at := range map[string]time.Time{".clink-new-1": long, ".clink-new-2": time.Now(), "a-to-b": long} {
+		must(t, os.WriteFile(filepath.Join(dir, name), []byte("s"), 0o600))
+		must(t, os.Chtimes(filepath.Join(dir, name), at, at))
+	}
+	writeback.New(&writeback.Editor{Secrets: dir})
+	var left []string
+	entries, err := os.ReadDir(dir)
+	must(t, err)
+	for _, f := range entries {
+		left = append(left, f.Name())
+	}
+	if !slices.Equal(left, []string{".clink-new-2", "a-to-b"}) {
+		t.Errorf("left: %v", left)
+	}
 }

@@ -237,6 +237,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.serve(ctx) })
 	g.Go(func() error { sighup(ctx, func() { d.reload(ctx) }); return nil })
 	g.Go(func() error { d.report(ctx); return nil })
+	g.Go(func() error { d.tellLinks(ctx); return nil })
 	g.Go(func() error { return d.sayReady(ctx) })
 	if d.pprof != "" {
 		g.Go(func() error { return d.serveProfiles(ctx) })

@@ -63,7 +63,9 @@ func (d *daemon) try(method, path, body string, headers ...string) (r reply) {
 		req.Header.Set("Content-Type", "application/json")
 	}
 	for i := 0; i+1 < len(headers); i += 2 {
-		req.Header.Set(headers[i], headers[i+1])
+		if req.Header.Set(headers[i], headers[i+1]); headers[i+1] == "" {
+			req.Header.Del(headers[i])
+		}
 	}
 	res, err := d.api().Do(req)
 	if err != nil {
