@@ -36,7 +36,7 @@ var looks = []look{
 	{down, "bad", 2 * px, "4 4", "M-28 -28L28 28M28 -28L-28 28", "down", "已断开"},
 	{suspended, "warn", 2 * px, "8 4 2 4 2 4", "M-15 -30V30M15 -30V30", "suspended", "已暂停"},
 	{disabled, "off", 15, "2 5", "M-26 -26H26V26H-26Z", "disabled", "已禁用"},
-	{connected, "warn", 2 * px, "12 4", "M-28 0A28 28 0 1 0 28 0A28 28 0 1 0 -28 0Z", "connected, not replicating", "已连接，路由未同步"},
+	{connected, "warn", 2 * px, "12 4", "M-28 0A28 28 0 1 0 28 0A28 28 0 1 0 -28 0Z", "connected only", "仅连接"},
 	{flowing, "ok", 25, "", "M-32 -30L-4 0L-32 30M4 -30L32 0L4 30", "flowing", "消息流动中"},
 	{replicating, "ok", 15, "", "M-35 2L-10 28L35 -26", "replicating", "路由已同步"},
 	{unknown, "off", 15, "1 4", "M-20 -16Q-20 -36 0 -36Q20 -36 20 -18Q20 -4 0 6V12M0 30V34", "unknown", "未知"},
@@ -92,19 +92,20 @@ func (e Edge) state(status map[[2]string]string) string {
 
 // words are what the picture says, in one language.
 type words struct {
-	title, empty, hint, nothing   string
-	carries                       string
-	starts, stops                 string
-	join, colon, more, half, live string
-	kinds                         map[string]string // as the box has it
-	kindsInFull                   map[string]string
-	halves                        map[string]string
+	title, empty, hint, nothing string
+	carries                     string
+	starts, stops               string
+	join, also, colon           string
+	more, half, live            string
+	kinds                       map[string]string // as the box has it
+	kindsInFull                 map[string]string
+	halves                      map[string]string
 }
 
 var english = words{
 	title: "Linked clusters: %d sites, %d links", empty: "No sites yet", hint: "clinkc init writes a first topology",
 	nothing: "nothing", carries: "topics travel this way", starts: "starts", stops: "stops",
-	join: ", ", colon: ": ", more: "%d more", half: "half of %s", live: "at %s",
+	join: ", ", also: "; ", colon: ": ", more: "%d more", half: "half of %s", live: "at %s",
 	kinds: map[string]string{topology.EMQX: "EMQX", topology.External: "external", unknown: "no such site"},
 	kindsInFull: map[string]string{
 		topology.Embedded: "embedded", topology.EMQX: "EMQX", topology.External: "external", unknown: "no such site",
@@ -115,7 +116,7 @@ var english = words{
 var chinese = words{
 	title: "集群连接：%d 个站点，%d 个连接", empty: "还没有站点", hint: "clinkc init 可生成第一个拓扑",
 	nothing: "无", carries: "主题传送方向", starts: "开始", stops: "停止",
-	join: "，", colon: "：", more: "另有 %d 个", half: "%s 一侧", live: "在 %s",
+	join: "，", also: "；", colon: "：", more: "另有 %d 个", half: "%s 一侧", live: "在 %s",
 	kinds: map[string]string{topology.EMQX: "EMQX", topology.External: "外部", unknown: "站点不存在"},
 	kindsInFull: map[string]string{
 		topology.Embedded: "内嵌", topology.EMQX: "EMQX", topology.External: "外部", unknown: "站点不存在",
@@ -183,7 +184,7 @@ func sheet() string {
 	b.WriteString(".clink-graph .site:focus,.clink-graph .link:focus{outline:none}\n")
 	b.WriteString(".clink-graph .site:hover .box,.clink-graph .site:focus-visible .box{" + twice("stroke", "focus") + ";stroke-width:2.5}\n")
 	b.WriteString(".clink-graph .link:hover,.clink-graph .link:focus-visible{" + twice("color", "focus") + "}\n")
-	b.WriteString(".clink-graph .link:hover .line,.clink-graph .link:focus-visible .line{stroke-width:3.5;stroke-opacity:1}\n")
+	b.WriteString(".clink-graph .link:hover .wire,.clink-graph .link:focus-visible .wire{stroke-width:3.5;stroke-opacity:1}\n")
 	return b.String()
 }
 
