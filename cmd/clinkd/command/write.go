@@ -109,7 +109,7 @@ func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, e
 	}
 	if r.DryRun {
 		res.Plan, res.Diff = reconciler.Plan(out.Before.Topology, out.After.Topology, nil), out.Diff
-		res.Flows = flow.Diff(out.Before.Topology, out.After.Topology)
+		res.Flows = flow.Diff(touched(out.Before.Topology, out.Halves), touched(out.After.Topology, out.Halves))
 		return res, nil
 	}
 	if res.InForce = len(out.Files) == 0 || w.inForce(ctx, out); !res.InForce {
@@ -124,6 +124,21 @@ func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, e
 
 // turnTime is how long a change waits for those before it.
 const turnTime = 20 * time.Second
+
+// touched is a topology with no more sites than a change can make a difference
+// between: what flows between two sites is up to their own halves, and that of
+// a whole fleet takes long to say.
+func touched(t *topology.Topology, halves []writeback.Half) *topology.Topology {
+	few := &topology.Topology{Sites: map[string]*topology.Site{}}
+	for _, h := range halves {
+		for _, name := range []string{h.Site, h.Peer} {
+			if s := t.Sites[name]; s != nil {
+				few.Sites[name] = s
+			}
+		}
+	}
+	return few
+}
 
 // refused turns a refusal of the source into the API's.
 func (w *writer) refused(err error) error {
