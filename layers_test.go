@@ -52,13 +52,13 @@ var places = map[string]place{
 
 	"schema":            {3, wanted},
 	"flow":              {3, wanted},
-	"diagram":           {3, wanted},
 	"broker":            {3, actual},
 	"linkengine/client": {3, actual},
 	"linkengine/wire":   {3, actual},
 
 	"compiler":             {4, wanted},
 	"compiler/cuetext":     {4, wanted},
+	"diagram":              {4, wanted},
 	"linkengine":           {4, actual},
 	"linkengine/actor":     {4, actual},
 	"linkengine/extrouter": {4, actual},

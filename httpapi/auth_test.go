@@ -199,13 +199,13 @@ func TestOneTimeToken(t *testing.T) {
 		if got := do("POST", "/cluster/links", "", newLink, page); got.Code != 201 {
 			t.Errorf("POST = %d %s", got.Code, got.Body)
 		}
-		if got := do("POST", "/session", "", `{"token":"t0ken"}`, samePage); got.Code != 401 {
-			t.Errorf("the token again = %d", got.Code)
+		if got := do("POST", "/session", "", `{"token":"t0ken"}`, samePage); got.Code != 401 || !contained(got.Body.String(), "has been used") {
+			t.Errorf("the token again = %d %s", got.Code, got.Body)
 		}
 		do = direct(t, httpapi.Options{Token: "t0ken"})
 		time.Sleep(10 * time.Minute)
-		if got := do("POST", "/session", "", `{"token":"t0ken"}`, samePage); got.Code != 401 {
-			t.Errorf("the token after 10 minutes = %d", got.Code)
+		if got := do("POST", "/session", "", `{"token":"t0ken"}`, samePage); got.Code != 401 || !contained(got.Body.String(), "older than 10 minutes") {
+			t.Errorf("the token after 10 minutes = %d %s", got.Code, got.Body)
 		}
 		if got := direct(t, httpapi.Options{})("POST", "/session", "", `{"token":""}`, samePage); got.Code != 401 {
 			t.Errorf("an empty token where there is none = %d", got.Code)

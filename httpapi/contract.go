@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"clink/diagnostic"
+	"clink/flow"
 	"clink/topology"
 )
 
@@ -46,7 +47,8 @@ type Written struct {
 	Findings diagnostic.List
 	Halves   []Half
 	Plan     []topology.PlanStep // of a dry run
-	Diff     string              // of a dry run
+	Diff     string              // of a dry run; with no credential in it
+	Flows    []flow.Change       // of a dry run
 }
 
 // A Half says how far one half of a written link has come: "applied",
@@ -107,6 +109,36 @@ type Observer interface {
 	// not changed any more.
 	Topology() (t *topology.Topology, revision string)
 	Conditions() []topology.Condition
+	// Detail returns what a revision changed, if that is still known.
+	Detail(revision string) (RevisionDetail, bool)
+	// Source returns where the source declares a site's link, in its order,
+	// with no credential in it.
+	Source(site, peer string) []Block
+	// Observed returns what is seen of each link that this process runs, in
+	// order of site and peer.
+	Observed(ctx context.Context) ([]Observed, error)
+}
+
+// An Observed is what is seen of one half of a link that this process runs.
+type Observed struct {
+	Site      string
+	Status    topology.LinkStatus
+	Suspended bool
+}
+
+// A Block is some lines of the source.
+type Block struct {
+	File string `json:"file"`
+	Line int    `json:"line"` // of the first
+	Text string `json:"text"`
+}
+
+// RevisionDetail is what a revision changed and what was found in it.
+type RevisionDetail struct {
+	Before   string          `json:"before"` // the revision that it is compared with; "": there was none since the start
+	Diff     string          `json:"diff"`   // of the files, unified, with no credential in it
+	Cut      bool            `json:"cut"`    // there is more than is shown
+	Findings diagnostic.List `json:"findings"`
 }
 
 // A Revision is one state of the source and what came of it.

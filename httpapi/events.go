@@ -28,6 +28,10 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	every, err := rateInterval(r)
+	if err != nil {
+		return err
+	}
 	select {
 	case a.streams <- struct{}{}:
 		defer func() { <-a.streams }()
@@ -42,7 +46,9 @@ func (a *api) events(w http.ResponseWriter, r *http.Request) error {
 	if r.Method == http.MethodHead {
 		return nil
 	}
-	a.follow(r, s, past, next)
+	figures, leave := a.feeds.join(every)
+	defer leave()
+	a.follow(r, s, past, next, figures)
 	s.extend() // for the end of the answer
 	return nil
 }
@@ -62,7 +68,7 @@ func lastEvent(r *http.Request) (uint64, error) {
 
 // follow sends events until somebody has enough. Errors are not told: there
 // is nobody left to tell.
-func (a *api) follow(r *http.Request, s *stream, past []topology.Event, next <-chan topology.Event) {
+func (a *api) follow(r *http.Request, s *stream, past []topology.Event, next <-chan topology.Event, figures <-chan []byte) {
 	for _, e := range past {
 		if s.event(e) != nil {
 			return
@@ -87,6 +93,8 @@ func (a *api) follow(r *http.Request, s *stream, past []topology.Event, next <-c
 				return
 			}
 			err = s.event(e)
+		case text := <-figures:
+			err = s.write(text)
 		}
 		if err != nil {
 			return
@@ -127,11 +135,13 @@ func (s *stream) event(e topology.Event) error {
 	return s.send(fmt.Sprintf("id: %d\nevent: %s\ndata: %s\n\n", e.ID, kind, b))
 }
 
-func (s *stream) send(text string) error {
+func (s *stream) send(text string) error { return s.write([]byte(text)) }
+
+func (s *stream) write(text []byte) error {
 	if err := s.extend(); err != nil {
 		return err
 	}
-	if _, err := s.w.Write([]byte(text)); err != nil {
+	if _, err := s.w.Write(text); err != nil {
 		return err
 	}
 	return s.c.Flush()

@@ -50,10 +50,15 @@ func streaming(t *testing.T, w *world, done <-chan struct{}) (pipes, *http.Serve
 // subscribe asks for the events and returns the answer's head and its lines.
 func subscribe(t *testing.T, p pipes, headers string) (net.Conn, *bufio.Reader, *http.Response) {
 	t.Helper()
+	return subscribeTo(t, p, "/api/v5/events", headers)
+}
+
+func subscribeTo(t *testing.T, p pipes, path, headers string) (net.Conn, *bufio.Reader, *http.Response) {
+	t.Helper()
 	ours, theirs := net.Pipe()
 	p.conns <- theirs
 	key := base64.StdEncoding.EncodeToString([]byte(admin))
-	fmt.Fprintf(ours, "GET /api/v5/events HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %s\r\n%s\r\n", key, headers)
+	fmt.Fprintf(ours, "GET %s HTTP/1.1\r\nHost: localhost\r\nAuthorization: Basic %s\r\n%s\r\n", path, key, headers)
 	r := bufio.NewReader(ours)
 	res, err := http.ReadResponse(r, nil)
 	if err != nil {

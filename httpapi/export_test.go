@@ -3,6 +3,7 @@ package httpapi
 import (
 	"net/http"
 	"slices"
+	"time"
 
 	"github.com/gorilla/mux"
 )
@@ -12,6 +13,9 @@ var ParseBody = parseBody
 
 // MaxStreams is how many streams of events there may be.
 const MaxStreams = maxStreams
+
+// RatesEvents returns what makes one event of figures after another.
+func RatesEvents() func([]Observed, time.Time) []byte { return new(meter).event }
 
 // Routes returns each method and path that the API serves, in order; HEAD,
 // which goes with GET, is left out.

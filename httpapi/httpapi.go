@@ -79,6 +79,7 @@ type State struct {
 	ReloadOK         bool
 	ReloadError      string
 	ReloadTook       time.Duration
+	ReadOnly         *bool             // whether the source lets itself be written; nil: unknown
 	Applied          map[string]uint64 // changes applied since the start, by kind
 }
 
@@ -91,10 +92,17 @@ type Options struct {
 	Writer   Writer
 	Operator Operator
 	Observer Observer
+	Pages    http.Handler    // the dashboard: /, /index.html and /assets/…; nil: there is none
 	Token    string          // signs in once, within 10 minutes; "": there is none
 	Hosts    []string        // names that the process answers to, besides its addresses and localhost
 	Rate     int             // requests a second that one key may make; 0: 500
 	Done     <-chan struct{} // closed when the process stops: streams end
+
+	// ACL is a site's derived access in the form of EMQX's acl.conf.
+	ACL func(*topology.Site) []byte
+	// Graph draws a topology as SVG, with a word for how each half stands, by
+	// site and peer, where that is known.
+	Graph func(t *topology.Topology, states map[[2]string]string, lang string) []byte
 }
 
 type api struct {
@@ -104,6 +112,7 @@ type api struct {
 	damper   *damper
 	requests *buckets // by key
 	streams  chan struct{}
+	feeds    *feeds
 	router   *mux.Router
 }
 
@@ -125,11 +134,11 @@ func newAPI(store Store, o Options) *api {
 		// A path is taken as it comes: ".." in it is the name of no link.
 		router: mux.NewRouter().UseEncodedPath().SkipClean(true),
 	}
-	a.router.NotFoundHandler = a.answered(a.guard(func(http.ResponseWriter, *http.Request) error {
-		return &problem{status: http.StatusNotFound, code: "NOT_FOUND", message: "No such path; GET /sites and GET /cluster/links are good places to begin"}
-	}))
+	a.feeds = &feeds{api: a, every: map[time.Duration]*feed{}}
+	a.router.NotFoundHandler = a.answered(a.guard(a.noSuchPath))
 	a.router.MethodNotAllowedHandler = a.answered(a.guard(a.wrongMethod))
 	a.routeProcess()
+	a.routePages()
 	for _, base := range []string{"", "/api/v5"} {
 		a.routeFleet(base)
 		for _, site := range []string{"", "/sites/{site}"} {
@@ -144,7 +153,9 @@ func (a *api) handle(method, path string, h handler) {
 	if method == http.MethodGet {
 		methods = append(methods, http.MethodHead)
 	}
-	a.router.Methods(methods...).Path(path).Handler(a.answered(h))
+	// The path first: with the method first, another path of that method would
+	// make the router forget that this one takes others.
+	a.router.Path(path).Methods(methods...).Handler(a.answered(h))
 }
 
 // routeProcess serves what is at the root alone.
@@ -161,7 +172,11 @@ func (a *api) routeFleet(base string) {
 	a.handle("GET", base+"/sites", a.guard(a.sites))
 	a.handle("GET", base+"/findings", a.guard(a.findings))
 	a.handle("GET", base+"/topology", a.guard(a.topology))
+	a.handle("GET", base+"/flows", a.guard(a.flows))
+	a.handle("GET", base+"/graph.svg", a.guard(a.graph))
+	a.handle("GET", base+"/sites/{site}/acl", a.guard(a.acl))
 	a.handle("GET", base+"/revisions", a.guard(a.revisions))
+	a.handle("GET", base+"/revisions/{revision}", a.guard(a.revision))
 	a.handle("GET", base+"/events", a.guard(a.events))
 	a.handle("POST", base+"/session", a.signIn)
 	a.handle("DELETE", base+"/session", a.guard(a.signOut))
@@ -180,6 +195,7 @@ func (a *api) routeLinks(links string) {
 		a.handle("PUT", link, a.administer(a.putLink))
 		a.handle("DELETE", link, a.administer(a.deleteLink))
 		a.handle("GET", link+"/metrics", a.guard(a.linkMetrics))
+		a.handle("GET", link+"/source", a.guard(a.source))
 		a.handle("PUT", link+"/metrics/reset", a.administer(a.resetMetrics))
 		a.handle("PUT", link+"/suspend", a.administer(a.suspend))
 		a.handle("PUT", link+"/resume", a.administer(a.resume))

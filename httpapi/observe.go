@@ -3,6 +3,7 @@ package httpapi
 import (
 	"maps"
 	"net/http"
+	"slices"
 
 	"clink/topic"
 	"clink/topology"
@@ -10,12 +11,9 @@ import (
 
 // topology answers what is wanted of all sites.
 func (a *api) topology(w http.ResponseWriter, r *http.Request) error {
-	if a.Observer == nil {
-		return errNotBuilt
-	}
-	t, revision := a.Observer.Topology()
-	if t == nil {
-		return &problem{status: http.StatusServiceUnavailable, code: "SERVICE_UNAVAILABLE", message: "The source has not been readable since the start; GET /status says why"}
+	t, revision, err := a.wanted()
+	if err != nil {
+		return err
 	}
 	if unchanged(w, r, revision) {
 		return nil
@@ -70,13 +68,40 @@ func (a *api) revisions(w http.ResponseWriter, _ *http.Request) error {
 	}
 	list := []revisionAnswer{}
 	for _, r := range a.Observer.Revisions() {
-		r.Plan = fullPlan(r.Plan)
-		one := revisionAnswer{Revision: r}
-		if ms := r.Took.Milliseconds(); r.Took > 0 {
-			one.Millis = &ms
-		}
-		list = append(list, one)
+		list = append(list, answerRevision(r))
 	}
 	a.tagged(w, http.StatusOK, list)
+	return nil
+}
+
+func answerRevision(r Revision) revisionAnswer {
+	r.Plan = fullPlan(r.Plan)
+	one := revisionAnswer{Revision: r}
+	if ms := r.Took.Milliseconds(); r.Took > 0 {
+		one.Millis = &ms
+	}
+	return one
+}
+
+// A detailAnswer is a revision with what was changed and found.
+type detailAnswer struct {
+	revisionAnswer
+	RevisionDetail
+	Kept bool `json:"kept"` // false: the rest is not known any more
+}
+
+func (a *api) revision(w http.ResponseWriter, r *http.Request) error {
+	if a.Observer == nil {
+		return errNotBuilt
+	}
+	name, _ := pathVar(r, "revision")
+	list := a.Observer.Revisions()
+	i := slices.IndexFunc(list, func(one Revision) bool { return one.Revision == name })
+	if i < 0 {
+		return &problem{status: http.StatusNotFound, code: "NOT_FOUND", message: "No such revision is kept; GET /revisions lists those that are"}
+	}
+	answer := detailAnswer{revisionAnswer: answerRevision(list[i])}
+	answer.RevisionDetail, answer.Kept = a.Observer.Detail(name)
+	a.tagged(w, http.StatusOK, answer)
 	return nil
 }

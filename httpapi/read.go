@@ -55,15 +55,17 @@ func (a *api) findings(w http.ResponseWriter, r *http.Request) error {
 	return nil
 }
 
-func (a *api) status(w http.ResponseWriter, _ *http.Request) error {
-	s := a.store.State()
+func (a *api) status(w http.ResponseWriter, r *http.Request) error {
+	s, you := a.store.State(), callOf(r).actor
 	a.tagged(w, http.StatusOK, map[string]any{
+		"you":     map[string]string{"key": you.name, "role": you.role},
 		"version": a.Version, "started": s.Started, "sites": full(a.store.Sites()),
 		"revision": s.Revision, "commit": s.Commit,
 		"findings":    map[string]int{"errors": s.Findings.Count(diagnostic.Error), "warnings": s.Findings.Count(diagnostic.Warning)},
 		"held":        full(s.Held),
 		"suspensions": full(s.Suspensions),
 		"git":         s.Git,
+		"read_only":   s.ReadOnly,
 		"conditions":  a.conditions(),
 		"reload":      map[string]any{"at": s.LastReload, "ok": s.ReloadOK, "error": s.ReloadError},
 		"ready":       len(s.NotReady) == 0, "not_ready": full(s.NotReady),

@@ -28,7 +28,8 @@ type actor struct{ name, role string }
 type sessions struct {
 	mu       sync.Mutex
 	byDigest map[[sha256.Size]byte]session
-	once     string // the one-time token, "" when it is used
+	once     string // the one-time token, "" if there is none
+	used     bool   // it has been
 	onceEnds time.Time
 }
 
@@ -112,15 +113,28 @@ func (s *sessions) close(value string) {
 	delete(s.byDigest, sha256.Sum256([]byte(value)))
 }
 
-// redeem reports whether token is the one-time token, and spends it.
-func (s *sessions) redeem(token string) bool {
+// What comes of a one-time token.
+const (
+	tokenGood = iota
+	tokenWrong
+	tokenUsed
+	tokenLate
+)
+
+// redeem says what comes of a token, and spends the one-time token.
+func (s *sessions) redeem(token string) int {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.once == "" || !time.Now().Before(s.onceEnds) || subtle.ConstantTimeCompare([]byte(s.once), []byte(token)) != 1 {
-		return false
+	switch {
+	case s.once == "" || subtle.ConstantTimeCompare([]byte(s.once), []byte(token)) != 1:
+		return tokenWrong
+	case s.used:
+		return tokenUsed
+	case !time.Now().Before(s.onceEnds):
+		return tokenLate
 	}
-	s.once = ""
-	return true
+	s.used = true
+	return tokenGood
 }
 
 // cookieName tells the daemons of one machine apart: browsers send a cookie
@@ -193,12 +207,20 @@ func (a *api) checkToken(r *http.Request, token string) (actor, error) {
 	if wait := a.damper.wait(from, oneTime); wait > 0 {
 		return actor{}, tooMany(wait, "Too many failed sign-ins from this address")
 	}
-	if !a.sessions.redeem(token) {
+	const instead = "; sign in with an API key and its secret, or with the token that clinkd prints at its next start"
+	why := ""
+	switch a.sessions.redeem(token) {
+	case tokenGood:
+		return actor{oneTime, administrator}, nil
+	case tokenUsed:
+		why = "The one-time token has been used"
+	case tokenLate:
+		why = "The one-time token is older than 10 minutes"
+	default:
 		a.damper.failed(from, oneTime)
-		return actor{}, &problem{status: http.StatusUnauthorized, code: "BAD_TOKEN",
-			message: "The one-time token is wrong, used or older than 10 minutes; sign in with an API key and its secret"}
+		why = "The one-time token is wrong"
 	}
-	return actor{oneTime, administrator}, nil
+	return actor{}, unauthorized("BAD_TOKEN", why+instead)
 }
 
 func (a *api) signOut(w http.ResponseWriter, r *http.Request) error {

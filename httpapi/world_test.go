@@ -31,6 +31,11 @@ type world struct {
 	probed   map[string]any
 	resets   []string
 
+	observed []httpapi.Observed
+	readOnly *bool
+	blind    error // what looking at the links comes to
+	looks    int   // at the links
+
 	past []topology.Event
 	next chan topology.Event
 	wake chan uint64 // told of each subscription
@@ -53,7 +58,7 @@ func (w *world) Links(context.Context, string) ([]httpapi.Link, error) {
 func (w *world) State() httpapi.State {
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	return httpapi.State{Revision: w.rev(), Suspensions: w.suspends, Started: time.Unix(1, 0)}
+	return httpapi.State{Revision: w.rev(), Suspensions: w.suspends, Started: time.Unix(1, 0), ReadOnly: w.readOnly}
 }
 
 func (w *world) index(name any) int {
@@ -198,6 +203,27 @@ func (w *world) Topology() (*topology.Topology, string) {
 
 func (w *world) Conditions() []topology.Condition {
 	return []topology.Condition{{Type: topology.Ready, Status: "True", Reason: "Applied", Message: "all in force", Since: time.Unix(1, 0), Revision: "r1"}}
+}
+
+func (w *world) Detail(revision string) (httpapi.RevisionDetail, bool) {
+	if revision != "r2" {
+		return httpapi.RevisionDetail{}, false
+	}
+	return httpapi.RevisionDetail{Before: "r1", Diff: "--- a/a.cue\n", Findings: oneSided}, true
+}
+
+func (w *world) Source(site, peer string) []httpapi.Block {
+	if site != "site-a" && site != "clB" || peer != "clB" {
+		return nil
+	}
+	return []httpapi.Block{{File: "a.cue", Line: 7, Text: "\tclB: {\n\t}\n"}, {File: "b.cue", Line: 1, Text: "more\n"}}
+}
+
+func (w *world) Observed(context.Context) ([]httpapi.Observed, error) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.looks++
+	return slices.Clone(w.observed), w.blind
 }
 
 // writable serves the world with all its parts.

@@ -211,7 +211,7 @@ func (a *api) write(w http.ResponseWriter, r *http.Request, wr Write) error {
 		done.Halves = []Half{}
 	}
 	if wr.DryRun {
-		reply(w, http.StatusOK, map[string]any{"plan": fullPlan(done.Plan), "diff": done.Diff, "findings": done.Findings})
+		reply(w, http.StatusOK, map[string]any{"plan": fullPlan(done.Plan), "diff": done.Diff, "findings": done.Findings, "flows": full(done.Flows)})
 		return nil
 	}
 	setTag(w, done.Revision)

@@ -166,7 +166,7 @@ func TestAnswersToWrites(t *testing.T) {
 		t.Errorf("DELETE, not in force = %d %s", res.StatusCode, body)
 	}
 	w.written = httpapi.Written{Diff: "--- a/x\n", Plan: []topology.PlanStep{{Site: "site-a", Op: "create", Peer: "clA"}}}
-	want := `{"diff":"--- a/x\n","findings":[],"plan":[{"site":"site-a","op":"create","peer":"clA","fields":[]}]}`
+	want := `{"diff":"--- a/x\n","findings":[],"flows":[],"plan":[{"site":"site-a","op":"create","peer":"clA","fields":[]}]}`
 	for _, method := range []string{"POST", "PUT"} {
 		if res, body := send(t, method, url+"?dry_run=true", admin, newLink, nil); res.StatusCode != 200 || body != want {
 			t.Errorf("%s as a dry run = %d %s", method, res.StatusCode, body)

@@ -258,3 +258,51 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func TestExample(t *testing.T) {
+	tests := []struct {
+		f, others string // others are separated by commas
+		want      string // "" if there is none
+	}{
+		{"a/b", "", "a/b"}, {"a/+/c", "", "a/x/c"}, {"#", "", "x"}, {"a/#", "", "a"}, {"/#", "", "/x"},
+		{"a/b", "a/b", ""}, {"a/b", "a/+", ""}, {"a/+", "a/b", "a/x"}, {"a/+", "a/x,a/x1", "a/x2"},
+		{"a/#", "a", "a/x"}, {"a/#", "a,a/+/#", ""}, {"a/#", "a,a/+", "a/x/x"}, {"a/#", "a,a/b/#", "a/x"}, {"a/#", "a/+/#", "a"},
+		{"#", "+/#", ""}, {"+/#", "#", ""}, {"/#", "/+/#", ""}, {"#", "+,+/+/#", ""}, {"#", "+,+/+/+/#", "x/x"},
+		{"$SYS/#", "#", "$SYS"}, {"#", "$SYS/#", "x"}, {"$SYS/+", "+/+", "$SYS/x"}, {"a/+/+", "a/x/+,a/+/y,a/#", ""},
+	}
+	for _, tt := range tests {
+		var others []topic.Filter
+		for _, o := range strings.FieldsFunc(tt.others, func(r rune) bool { return r == ',' }) {
+			others = append(others, topic.Filter(o))
+		}
+		got, ok := topic.Example(topic.Filter(tt.f), others)
+		if got != tt.want || ok != (tt.want != "") {
+			t.Errorf("Example(%q, %q) = %q, %v, want %q", tt.f, tt.others, got, ok, tt.want)
+		}
+	}
+}
+
+// An example is a name that only the one filter matches; where there is none,
+// none of many names is one.
+func TestExampleIsOne(t *testing.T) {
+	names := allNames()
+	rapid.Check(t, func(t *rapid.T) {
+		f := drawFilter(t, "f")
+		others := make([]topic.Filter, rapid.IntRange(0, 5).Draw(t, "count"))
+		for i := range others {
+			others[i] = drawFilter(t, "other")
+		}
+		only := func(name string) bool {
+			return f.Match(name) && !slices.ContainsFunc(others, func(o topic.Filter) bool { return o.Match(name) })
+		}
+		name, ok := topic.Example(f, others)
+		if ok && (!only(name) || topic.ValidName(name) != nil) {
+			t.Fatalf("%q is no example of %q without %q", name, f, others)
+		}
+		for _, n := range names {
+			if !ok && only(n) {
+				t.Fatalf("%q is an example of %q without %q, but none was found", n, f, others)
+			}
+		}
+	})
+}

@@ -16,14 +16,22 @@ const maxEdits = 2000
 type run struct{ a0, a1, b0, b1 int }
 
 // Diff is the unified difference of two texts of a file, "" for none.
-func Diff(name string, before, after []byte) string {
+func Diff(name string, before, after []byte) string { return DiffMasked(name, before, after, nil) }
+
+// DiffMasked is the difference of two texts with the lines of mask's result in
+// the place of their own: where a credential is changed for another, that is
+// told, and neither of them. mask must keep lines apart; nil changes nothing.
+func DiffMasked(name string, before, after []byte, mask func([]byte) []byte) string {
 	if bytes.Equal(before, after) {
 		return ""
 	}
 	a, b := lines(before), lines(after)
+	runs := differ(a, b)
+	if mask != nil {
+		a, b = masked(a, before, mask), masked(b, after, mask)
+	}
 	var out strings.Builder
 	fmt.Fprintf(&out, "--- a/%s\n+++ b/%s\n", name, name)
-	runs := differ(a, b)
 	for i := 0; i < len(runs); {
 		j := i + 1
 		for j < len(runs) && runs[j].a0-runs[j-1].a1 <= 2*around {
@@ -42,6 +50,15 @@ func lines(text []byte) []string {
 		l = l[:len(l)-1]
 	}
 	return l
+}
+
+// masked are the lines of what mask makes of a text, as many as there were.
+func masked(was []string, text []byte, mask func([]byte) []byte) []string {
+	is := lines(mask(text))
+	for len(is) < len(was) {
+		is = append(is, "\n")
+	}
+	return is
 }
 
 func hunk(out *strings.Builder, a, b []string, runs []run) {

@@ -62,7 +62,7 @@ type Outcome struct {
 	Files         []string        // of the source, changed; none: all was as it should be
 	Secrets       []string        // files that were made for credentials and certificates
 	Findings      diagnostic.List // that are new or name a touched half
-	Diff          string          // of the files
+	Diff          string          // of the files, credentials masked
 }
 
 // Why a request was refused.
@@ -372,9 +372,10 @@ func (c *change) outcome(now *source.Snapshot) Outcome {
 		o.Halves = append(o.Halves, Half{e.Site, e.Peer})
 	}
 	o.Findings = c.told()
+	mask := Mask(c.before.Topology, c.after.Topology)
 	for _, name := range o.Files {
 		old, _ := c.snap.ReadFile(name) // what is not there is empty
-		o.Diff += splice.Diff(name, old, c.files[name])
+		o.Diff += splice.DiffMasked(name, old, c.files[name], mask)
 	}
 	return o
 }

@@ -2,6 +2,7 @@ package command
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
 	"errors"
 	"fmt"
@@ -17,6 +18,8 @@ import (
 
 	"clink/compiler"
 	"clink/diagnostic"
+	"clink/diagram"
+	"clink/emqx"
 	"clink/httpapi"
 	"clink/reconciler"
 	"clink/source"
@@ -150,6 +153,7 @@ type daemon struct {
 	rec     *reconciler.Reconciler
 	keys    *httpapi.Keys
 	keyPath string
+	token   string // signs in to the dashboard, once
 	ln      net.Listener
 	started time.Time
 	manager *manager
@@ -158,7 +162,7 @@ type daemon struct {
 }
 
 func (c Command) assemble(ctx context.Context, o options, dir *source.Dir, sites []string, log *slog.Logger) (*daemon, error) {
-	d := &daemon{options: o, Command: c, log: log, dir: dir, sites: sites, nodes: map[string]*embedded{}, started: time.Now(), manager: newManager(c.Getenv, log)}
+	d := &daemon{options: o, Command: c, log: log, dir: dir, sites: sites, nodes: map[string]*embedded{}, started: time.Now(), manager: newManager(c.Getenv, log), token: rand.Text()}
 	targets, dirs := map[string]reconciler.Target{}, map[string]string{}
 	for _, s := range sites {
 		e, err := newEmbedded(s, o.dir, o.dataDir, log)
@@ -220,6 +224,17 @@ func (d *daemon) announce(first *compiler.Result) {
 		scheme = "https"
 	}
 	fmt.Fprintf(w, "  REST API: %s://%s, key in %s\n", scheme, d.ln.Addr(), d.keyPath)
+	// Behind the #, so that no browser sends it anywhere but to the page.
+	fmt.Fprintf(w, "  dashboard: %s://%s/#token=%s\n", scheme, reachable(d.ln.Addr().String()), d.token)
+}
+
+// reachable is an address that a browser on this machine can open.
+func reachable(addr string) string {
+	host, port, err := net.SplitHostPort(addr)
+	if ip := net.ParseIP(host); err == nil && ip != nil && ip.IsUnspecified() {
+		return net.JoinHostPort("localhost", port)
+	}
+	return addr
 }
 
 func (d *daemon) run(ctx context.Context) error {
@@ -269,7 +284,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	srv := &http.Server{
 		Handler: httpapi.New(d, httpapi.Options{
 			Keys: d.keys, Log: d.log, Version: version(), Writer: d.writer, Operator: d.writer, Observer: observer{d},
-			Hosts: ownNames(d.options), Done: ctx.Done(),
+			Hosts: ownNames(d.options), Done: ctx.Done(), Token: d.token, ACL: emqx.ACL, Graph: draw,
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -278,6 +293,11 @@ func (d *daemon) serve(ctx context.Context) error {
 		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 	}
 	return serveUntil(ctx, srv, d.ln)
+}
+
+// draw is the topology as a picture.
+func draw(t *topology.Topology, states map[[2]string]string, lang string) []byte {
+	return diagram.New(t).SVG(diagram.Options{Status: states, Lang: lang})
 }
 
 // ownNames are the names that somebody may know this process by.

@@ -42,6 +42,8 @@ type loader struct {
 	authors  []authored       // the latest revisions that came over REST, the newest last
 	topology *topology.Topology
 	revision string
+
+	changes changes // has its own lock
 }
 
 // An authored revision is one that an API key wrote.
@@ -95,6 +97,7 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 	l.nSites, l.nLinks = len(res.Topology.Sites), res.Topology.Links()
 	l.wasWhole = l.wasWhole || !slices.ContainsFunc(held, func(h topology.Held) bool { return h.Peer == "" })
 	l.topology, l.revision = res.Topology, snap.Revision
+	l.changes.note(snap.Revision, res)
 	if l.seen != nil {
 		l.seen(snap.Commit)
 	}

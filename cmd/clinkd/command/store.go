@@ -75,7 +75,7 @@ func (d *daemon) State() httpapi.State {
 		Started: d.started, Revision: s.Revision, Commit: s.Commit, Findings: s.Findings,
 		AllSites: sites, AllLinks: links, Held: s.Held, Suspensions: s.Suspensions, Git: d.git.status(), NotReady: d.notReady(s),
 		LastReload: s.Loaded, ReloadOK: s.LoadError == "" && len(s.Held) == 0, ReloadError: s.LoadError,
-		ReloadTook: s.Duration, Applied: s.Changes,
+		ReloadTook: s.Duration, Applied: s.Changes, ReadOnly: readOnly(d.options.dir),
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"clink/compiler"
+	"clink/flow"
 	"clink/httpapi"
 	"clink/internal/pki"
 	"clink/internal/secret"
@@ -110,6 +111,7 @@ func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, e
 	}
 	if r.DryRun {
 		res.Plan, res.Diff = reconciler.Plan(out.Before.Topology, out.After.Topology, nil), out.Diff
+		res.Flows = flow.Diff(out.Before.Topology, out.After.Topology)
 		return res, nil
 	}
 	res.InForce = len(out.Files) == 0 || w.inForce(ctx, out)
@@ -252,3 +254,30 @@ func (o observer) Topology() (*topology.Topology, string) { return o.d.loader.wa
 
 // Conditions implements [httpapi.Observer].
 func (o observer) Conditions() []topology.Condition { return o.d.rec.State().Conditions }
+
+// Detail implements [httpapi.Observer].
+func (o observer) Detail(revision string) (httpapi.RevisionDetail, bool) {
+	return o.d.loader.changes.detail(revision)
+}
+
+// Source implements [httpapi.Observer].
+func (o observer) Source(site, peer string) []httpapi.Block { return o.d.loader.blocks(site, peer) }
+
+// Observed implements [httpapi.Observer].
+func (o observer) Observed(ctx context.Context) ([]httpapi.Observed, error) {
+	suspended := map[[2]string]bool{}
+	for _, s := range o.d.rec.State().Suspensions {
+		suspended[[2]string{s.Site, s.Peer}] = true
+	}
+	var list []httpapi.Observed
+	for _, site := range o.d.sites {
+		status, err := o.d.nodes[site].Status(ctx)
+		if err != nil {
+			return nil, fmt.Errorf("status of the links of site %s: %w", site, err)
+		}
+		for _, s := range status {
+			list = append(list, httpapi.Observed{Site: site, Status: s, Suspended: suspended[[2]string{site, s.Peer}]})
+		}
+	}
+	return list, nil
+}
