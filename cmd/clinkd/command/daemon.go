@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"clink/compiler"
+	"clink/dashboard"
 	"clink/diagnostic"
 	"clink/diagram"
 	"clink/emqx"
@@ -284,7 +285,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	srv := &http.Server{
 		Handler: httpapi.New(d, httpapi.Options{
 			Keys: d.keys, Log: d.log, Version: version(), Writer: d.writer, Operator: d.writer, Observer: observer{d},
-			Hosts: ownNames(d.options), Done: ctx.Done(), Token: d.token, ACL: emqx.ACL, Graph: draw,
+			Hosts: ownNames(d.options), Done: ctx.Done(), Token: d.token, ACL: emqx.ACL, Graph: draw, Pages: dashboard.Handler(),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,

@@ -229,7 +229,8 @@ async function main_() {
   const problem = await signin.takeToken();
   try {
     await signin.recall();
-    begin();
+    if (state.session) begin();
+    else show(problem);
   } catch (err) {
     state.session = null;
     show(problem ?? (err.status === 401 ? undefined : err));

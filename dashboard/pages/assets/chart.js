@@ -8,11 +8,11 @@ const HEIGHT = 120;
 const LEFT = 44;
 const BOTTOM = 18;
 
-function nice(most) {
-  if (most <= 0) return 1;
+// nice is a round number that is not less; half of it is one too.
+function nice(most, whole) {
   const power = 10 ** Math.floor(Math.log10(most));
-  for (const step of [1, 2, 5, 10]) if (most <= step * power) return step * power;
-  return most;
+  const step = (whole && power === 1 ? [2, 4, 6, 10] : [1, 2, 4, 6, 10]).find((one) => most <= one * power);
+  return step * power;
 }
 
 // chart shows series [{name, label}] over the same times. whole: the numbers
@@ -39,7 +39,7 @@ export function chart(title, lines, { whole = false } = {}) {
   function draw() {
     const width = Math.max(svg.clientWidth, 160);
     const { times, columns } = data;
-    const most = nice(Math.max(...columns.flat(), whole ? 4 : 1));
+    const most = nice(columns.reduce((top, column) => column.reduce((x, y) => Math.max(x, y), top), whole ? 4 : 1), whole);
     const plot = { w: width - LEFT - 8, h: HEIGHT - BOTTOM - 8 };
     const span = Math.max(times.length ? times.at(-1) - times[0] : 0, 60000);
     const begin = (times.at(-1) ?? 0) - span;

@@ -305,6 +305,7 @@ class Editor {
   }
 
   showGood(data) {
+    this.preview.classList.remove('old');
     this.alert('refused');
     this.alert('gone');
     const rest = this.form.problems(this.sort(data.findings));
@@ -318,6 +319,7 @@ class Editor {
   }
 
   showBad(findings) {
+    this.preview.classList.remove('old');
     this.alert('refused');
     const rest = this.form.problems(this.sort(findings));
     const errors = findings.filter((f) => f.severity === 'error').length;
@@ -327,6 +329,7 @@ class Editor {
   }
 
   showForm(err) {
+    this.preview.classList.remove('old');
     this.alert('refused');
     const one = formProblem(err);
     const field = this.form.known.has(one.field) ? one.field : '';
@@ -337,11 +340,12 @@ class Editor {
 
   showWaiting() {
     if (this.ready()) {
+      // What is shown is of the form as it was.
       this.preview.classList.add('old');
       text(this.said, t('check.running'));
-      queueMicrotask(() => this.preview.classList.toggle('old', !this.good));
       return;
     }
+    this.preview.classList.remove('old');
     this.form.problems([]);
     text(this.said, '');
     put(this.preview, h('p', { class: 'hint' }, t('preview.words')));

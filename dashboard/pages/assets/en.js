@@ -39,7 +39,7 @@ export const en = {
 
   'links.of': 'Links of {site}', 'links.site': 'Site', 'links.all': 'All sites', 'links.notHere': '{site} (elsewhere)', 'links.search': 'Search sites, servers, topics', 'links.trouble': 'Only with problems', 'links.pairs.one': '{n} pair', 'links.pairs.many': '{n} pairs', 'links.found': '{n} of {all} pairs',
   'links.none': 'No cluster links yet', 'links.noneWords': 'A link lets messages published in one cluster reach subscribers in another.', 'links.noMatch': 'Nothing matches', 'links.noMatchWords': 'No pair has all of these words.',
-  'links.pair': 'Pair', 'links.state': 'State', 'links.rate': 'Messages/s', 'links.actions': 'Actions', 'links.wants': '{site} receives', 'links.receives': 'Receives', 'links.sends': 'Peer receives', 'links.firstWants': 'First receives', 'links.secondWants': 'Second receives', 'links.addHalf': 'Add missing half',
+  'links.pair': 'Pair', 'links.state': 'State', 'links.rate': 'Messages/s', 'links.actions': 'Actions', 'links.receives': 'Receives', 'links.addHalf': 'Add missing half',
   'pager': 'Pages of the list', 'pager.back': 'Back', 'pager.next': 'Next', 'pager.at': 'Page {page} of {pages}',
 
   'create': 'Create', 'create.title': 'Create a cluster link', 'create.done': 'Created the link of {site} to {peer}', 'settings': 'Settings', 'settings.of': 'Settings of {site} to {peer}', 'settings.title': 'Settings: {site} to {peer}', 'save': 'Save', 'save.done': 'Saved the link of {site} to {peer}', 'save.running': 'Saving', 'save.away': 'clinkd does not answer, and it is not known whether this was saved. What you typed is kept; it is tried out again as soon as clinkd is back.',

@@ -8,7 +8,7 @@ import { state, key } from './store.js';
 import { rate, t } from './i18n.js';
 
 const elements = new Set(['svg', 'g', 'defs', 'path', 'line', 'polyline', 'polygon', 'rect', 'circle', 'ellipse', 'text', 'tspan', 'title', 'desc', 'marker']);
-const attributes = /^(class|id|d|x|y|x1|y1|x2|y2|cx|cy|r|rx|ry|dx|dy|width|height|points|viewBox|transform|tabindex|role|text-anchor|dominant-baseline|font-size|font-family|font-weight|fill|fill-opacity|stroke|stroke-width|stroke-dasharray|stroke-linecap|stroke-linejoin|opacity|marker-(start|mid|end)|marker(Width|Height|Units)|refX|refY|orient|preserveAspectRatio|data-[\w-]+|aria-[\w-]+)$/;
+const attributes = /^(class|id|d|x|y|x1|y1|x2|y2|cx|cy|r|rx|ry|dx|dy|width|height|points|viewBox|transform|tabindex|role|text-anchor|dominant-baseline|font-size|font-family|font-weight|fill|fill-opacity|stroke|stroke-width|stroke-dasharray|stroke-linecap|stroke-linejoin|opacity|stroke-opacity|color|pointer-events|unicode-bidi|lang|marker-(start|mid|end)|marker(Width|Height|Units)|refX|refY|orient|preserveAspectRatio|data-[\w-]+|aria-[\w-]+)$/;
 
 // copied is a node of the picture, made anew out of what may be in one.
 function copied(node) {
@@ -29,10 +29,17 @@ function copied(node) {
 // readGraph asks for the picture; panel is told what is pointed at.
 export async function readGraph(language, signal, panel) {
   const { data } = await api.get(`/graph.svg?lang=${language}`, { signal, headers: { Accept: 'image/svg+xml' } });
-  const parsed = new DOMParser().parseFromString(data, 'image/svg+xml');
+  // The page's policy lets no inline style in; pages.css has the colours.
+  const parsed = new DOMParser().parseFromString(data.replace(/<style>[^<]*<\/style>/g, ''), 'image/svg+xml');
   if (parsed.documentElement.localName !== 'svg') throw new Error(t('topology.noGraph'));
   const svg = copied(parsed.documentElement);
   svg.classList.add('clink-graph');
+  // A small fleet is drawn larger, up to what still looks well.
+  const width = Number(svg.getAttribute('width'));
+  if (width > 0) {
+    attr(svg, 'width', Math.max(width, Math.min(width * 1.6, 900)));
+    attr(svg, 'height', null);
+  }
   const edges = [...svg.querySelectorAll('g.link')].map((node) => edge(node, panel));
   for (const node of svg.querySelectorAll('g.site')) {
     const name = node.dataset.site;

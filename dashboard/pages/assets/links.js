@@ -1,6 +1,6 @@
 // The links of one site, or of all: both halves of a pair in one row.
 
-import { h, icon, button, put, frame, disable, attr, id } from './dom.js';
+import { h, button, put, frame, disable, attr, id } from './dom.js';
 import { t, tn, number } from './i18n.js';
 import { state, on, key, watch } from './store.js';
 import { pairs, half, wantedLink, siteNames, runsHere, whyNot } from './model.js';
@@ -23,12 +23,6 @@ function cell(label, kind, ...content) {
   return h('td', { class: kind, 'data-label': label }, content);
 }
 
-function halfLine(pair, site, peer) {
-  const view = stateView();
-  const node = h('div', { class: 'half' }, h('a', { class: 'half-site', href: linkHref(site, peer) }, site), view.node);
-  return { node, update: () => view.update(half(site, peer)) };
-}
-
 // actions are the row's controls; missing is for a pair of which this half is
 // to be created.
 function actions(pair) {
@@ -49,32 +43,36 @@ function enableSwitch(pair) {
   return sw.node;
 }
 
-function row(pair, single) {
-  const first = halfLine(pair, pair.a, pair.b);
-  const second = halfLine(pair, pair.b, pair.a);
+// halfRow is one half: what its site receives from the peer, and how it is.
+function halfRow(site, peer, ...shared) {
+  const link = wantedLink(site, peer);
+  const view = stateView();
   const rates = ratesView();
-  const [site, peer] = own(pair);
-  const link = wantedLink(pair.a, pair.b);
-  const back = wantedLink(pair.b, pair.a);
-  const title = single
-    ? h('a', { class: 'pair-name', href: linkHref(pair.a, pair.b) }, pair.b)
-    : h('a', { class: 'pair-name', href: linkHref(site, peer) }, pair.a, icon('both', t('and')), pair.b);
   const node = h('tr', {},
-    cell(single ? t('field.name') : t('links.pair'), 'cell-pair', title, h('code', { class: 'server' }, (link ?? back)?.server)),
-    cell(t('links.wants', { site: pair.a }), 'cell-topics', !single && h('span', { class: 'topics-site' }, pair.a), link ? topics(link.topics) : h('span', { class: 'quiet' }, '–')),
-    cell(t('links.wants', { site: pair.b }), 'cell-topics', !single && h('span', { class: 'topics-site' }, pair.b), back ? topics(back.topics) : h('span', { class: 'quiet' }, '–')),
-    cell(t('links.state'), 'cell-state', first.node, second.node),
-    cell(t('links.rate'), 'cell-rate', rates.node),
-    cell(t('enable'), 'cell-enable', enableSwitch(pair)),
-    cell(t('links.actions'), 'cell-actions', actions(pair)));
+    h('th', { scope: 'row', class: 'cell-site' }, h('a', { class: 'pair-name', href: linkHref(site, peer) }, site)),
+    cell(t('field.server'), 'cell-server', link ? h('code', { class: 'server' }, link.server) : h('span', { class: 'quiet' }, '–')),
+    cell(t('links.receives'), 'cell-topics', link ? topics(link.topics) : h('span', { class: 'quiet' }, '–')),
+    cell(t('links.state'), 'cell-state', view.node),
+    cell(t('links.rate'), 'cell-rate', rates.node), shared);
   return {
     node,
     update() {
+      view.update(half(site, peer));
+      rates.update(state.live.get(key(site, peer)));
+    },
+  };
+}
+
+// row is a pair: its two halves, and what is done to both.
+function row(pair) {
+  const both = (label, kind, ...content) => h('td', { class: kind, 'data-label': label, rowspan: 2 }, content);
+  const first = halfRow(pair.a, pair.b, both(t('enable'), 'cell-enable', enableSwitch(pair)), both(t('links.actions'), 'cell-actions', actions(pair)));
+  const second = halfRow(pair.b, pair.a);
+  return {
+    node: h('tbody', { class: 'pair' }, first.node, second.node),
+    update() {
       first.update();
       second.update();
-      const near = state.live.get(key(pair.a, pair.b));
-      const far = state.live.get(key(pair.b, pair.a));
-      rates.update(near ?? (far && { rate_in: far.rate_out, rate_out: far.rate_in }));
     },
   };
 }
@@ -109,7 +107,7 @@ export function linksPage(site) {
     else if (!all.length) put(body, empty(t('links.none'), t('links.noneWords'), create()));
     else if (!found.length) put(body, empty(t('links.noMatch'), t('links.noMatchWords')));
     else {
-      rows = found.slice(chosen.page * PAGE, (chosen.page + 1) * PAGE).map((pair) => row(pair, site));
+      rows = found.slice(chosen.page * PAGE, (chosen.page + 1) * PAGE).map(row);
       put(body, table(site, rows));
       rows.forEach((one) => one.update());
     }
@@ -159,12 +157,10 @@ function troubleSwitch(changed) {
 }
 
 function table(site, rows) {
-  const head = [site ? t('field.name') : t('links.pair'),
-    site ? t('links.receives') : t('links.firstWants'), site ? t('links.sends') : t('links.secondWants'),
-    t('links.state'), t('links.rate'), t('enable'), t('links.actions')];
+  const head = [t('links.pair'), t('field.server'), t('links.receives'), t('links.state'), t('links.rate'), t('enable'), t('links.actions')];
   return h('table', { class: 'table links' }, h('caption', { class: 'visually-hidden' }, site ? t('links.of', { site }) : t('nav.links')),
     h('thead', {}, h('tr', {}, head.map((words) => h('th', { scope: 'col' }, words)))),
-    h('tbody', {}, rows.map((one) => one.node)));
+    rows.map((one) => one.node));
 }
 
 function pagerButtons(chosen, pages, rebuild) {

@@ -23,13 +23,22 @@ export function forget() {
   } catch { /* nothing was kept */ }
 }
 
-// recall finds out whether there is a session, and of whom.
+// recall finds out whether the session that this browser had still lasts. It
+// asks nothing where there was none.
 export async function recall() {
-  await api.call('GET', '/status', { signingIn: true });
+  let session = null;
   try {
-    state.session = JSON.parse(localStorage.getItem(KEPT));
-  } catch { /* asked for below */ }
-  state.session ??= { key: '', role: 'administrator' };
+    session = JSON.parse(localStorage.getItem(KEPT));
+  } catch { /* nothing is kept */ }
+  session ??= state.session;
+  if (!session) return;
+  try {
+    await api.call('GET', '/status', { signingIn: true });
+    state.session = session;
+  } catch (err) {
+    if (err.status === 401) forget();
+    throw err;
+  }
 }
 
 // takeToken signs in with the one-time token in the page's address, and takes

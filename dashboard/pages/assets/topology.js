@@ -45,8 +45,8 @@ function panel() {
   const show = {
     node,
     none() {
-      parts = [];
-      put(node, summary());
+      parts = [{ update: () => put(node, summary()) }];
+      show.update();
     },
     pair(a, b) {
       parts = [direction(a, b), direction(b, a)];

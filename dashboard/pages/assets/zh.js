@@ -39,7 +39,7 @@ export const zh = {
 
   'links.of': '{site} 的集群连接', 'links.site': '站点', 'links.all': '所有站点', 'links.notHere': '{site}(在别处)', 'links.search': '搜索站点、服务器、主题', 'links.trouble': '仅显示有问题的', 'links.pairs.one': '{n} 对连接', 'links.pairs.many': '{n} 对连接', 'links.found': '{all} 对中的 {n} 对',
   'links.none': '尚无集群连接', 'links.noneWords': '集群连接让一个集群中发布的消息到达另一个集群的订阅者。', 'links.noMatch': '没有匹配项', 'links.noMatchWords': '没有连接同时包含这些词。',
-  'links.pair': '连接对', 'links.state': '状态', 'links.rate': '消息/秒', 'links.actions': '操作', 'links.wants': '{site} 接收', 'links.receives': '接收', 'links.sends': '对端接收', 'links.firstWants': '前者接收', 'links.secondWants': '后者接收', 'links.addHalf': '补上缺少的半边',
+  'links.pair': '连接对', 'links.state': '状态', 'links.rate': '消息/秒', 'links.actions': '操作', 'links.receives': '接收', 'links.addHalf': '补上缺少的半边',
   'pager': '列表分页', 'pager.back': '上一页', 'pager.next': '下一页', 'pager.at': '第 {page} 页,共 {pages} 页',
 
   'create': '创建', 'create.title': '创建集群连接', 'create.done': '已创建 {site} 到 {peer} 的连接', 'settings': '设置', 'settings.of': '设置 {site} 到 {peer}', 'settings.title': '设置:{site} 到 {peer}', 'save': '保存', 'save.done': '已保存 {site} 到 {peer} 的连接', 'save.running': '正在保存', 'save.away': 'clinkd 没有响应,无法确定是否已保存。您输入的内容仍在,待其恢复后会再次检查。',
