@@ -30,7 +30,8 @@ func (c *change) rest(links []topology.Link) error {
 }
 
 // others adds the edits of the peers' halves: a half that is missing is
-// generated, one that is there is enabled or disabled as ours is. It reports
+// generated, one that is there is enabled or disabled as ours is and has its
+// topics as asked for. It reports
 // whether there are any.
 func (c *change) others() bool {
 	n := len(c.edits)
@@ -43,7 +44,7 @@ func (c *change) others() bool {
 			continue
 		}
 		if half, ok := c.after.Topology.Sites[e.Peer].Link(e.Site); ok {
-			if half.Enable != ours.Enable {
+			if half.Enable != ours.Enable || c.r.Theirs != nil {
 				c.alike(e, ours.Enable)
 			}
 			continue
@@ -55,7 +56,7 @@ func (c *change) others() bool {
 	return len(c.edits) > n
 }
 
-// alike enables or disables the other half.
+// alike enables or disables the other half, and gives it the topics asked for.
 func (c *change) alike(e splice.LinkEdit, enable bool) {
 	current, ok := c.before.Given(e.Peer, e.Site)
 	if !ok {
@@ -63,13 +64,16 @@ func (c *change) alike(e splice.LinkEdit, enable bool) {
 	}
 	want := maps.Clone(current)
 	want["enable"] = enable
+	if c.r.Theirs != nil {
+		want["topics"] = c.r.Theirs
+	}
 	c.edits = append(c.edits, splice.LinkEdit{Site: e.Peer, Peer: e.Site, Want: want, Override: e.Override})
 }
 
 // generate writes the half that is missing. It has a password of its own where
 // nothing else would prove who comes.
 func (c *change) generate(e splice.LinkEdit, half compiler.Half, enable bool) {
-	want := map[string]any{"server": half.Server, "topics": []any{}}
+	want := map[string]any{"server": half.Server, "topics": append([]any{}, c.r.Theirs...)}
 	if !enable {
 		want["enable"] = false
 	}
