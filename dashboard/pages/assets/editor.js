@@ -40,8 +40,10 @@ class Editor {
     this.override = false;
     this.control = new AbortController();
     this.form = linkForm({ site, base, name, changed: () => this.edited() });
-    this.pairBox = h('input', { type: 'checkbox', id: id('pair'), checked: true, onchange: () => this.edited() });
-    this.pairTouched = false;
+    this.pairBox = h('input', { type: 'checkbox', id: id('pair'), checked: true, onchange: () => {
+      this.form.refuseOther(!this.pairBox.checked && !this.otherHalf());
+      this.edited();
+    } });
     this.alerts = h('div', { class: 'alerts' });
     this.peerPart = h('div', {});
     this.preview = h('div', { class: 'preview' });
@@ -139,12 +141,17 @@ class Editor {
     return !other || other.enable !== this.form.enabled();
   }
 
+  otherHalf() { return siteOf(this.peer) && wantedLink(this.peer, this.site); }
+
   flags(dry) {
-    return { dry_run: dry, pair: this.canPair() && this.pairBox.checked, override: this.override };
+    const pair = (this.canPair() && this.pairBox.checked) || this.form.peerTopics() !== undefined;
+    return { dry_run: dry, pair, override: this.override };
   }
 
   send(dry, options) {
     const body = this.form.body();
+    const theirs = this.form.peerTopics();
+    if (theirs) body.peer_topics = theirs;
     if (this.isNew) return api.createLink(this.site, body, this.flags(dry), options);
     return api.updateLink(this.site, this.base.name, body, this.flags(dry), { ...options, ifMatch: this.revision });
   }
@@ -308,7 +315,9 @@ class Editor {
     this.preview.classList.remove('old');
     this.alert('refused');
     this.alert('gone');
-    const rest = this.form.problems(this.sort(data.findings));
+    const moved = this.form.theirsMoved();
+    const noted = moved ? [{ field: 'peer_topics', severity: 'warning', message: t('conflict.theirsMoved', { topics: moved.join(', ') || t('topics.none') }) }] : [];
+    const rest = this.form.problems([...this.sort(data.findings), ...noted]);
     const bad = data.findings.filter((f) => f.severity === 'error').length;
     const changed = data.diff !== '';
     text(this.said, !changed ? t('check.same') : bad ? tn('check.errors', bad) : t('check.good'));
@@ -386,6 +395,7 @@ class Editor {
   // moved is called when the source has changed: an edit of a link is tried
   // again, so that a conflict shows at once and not when one saves.
   moved() {
+    this.form.showTheirs();
     this.showPeer();
     if (!this.busy && this.ready() && !this.alerts.querySelector('[data-kind="conflict"]')) this.try();
   }
@@ -400,6 +410,6 @@ class Editor {
       const answer = await api.probeLink(this.site, this.form.body(), options);
       queueMicrotask(() => requestAnimationFrame(() => this.steps.node.scrollIntoView({ block: 'nearest' })));
       return answer;
-    });
+    }, siteOf(this.peer) && !this.otherHalf() ? t('probe.pair') : '');
   }
 }

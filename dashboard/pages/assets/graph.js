@@ -8,7 +8,14 @@ import { state, key } from './store.js';
 import { rate, t } from './i18n.js';
 
 const elements = new Set(['svg', 'g', 'defs', 'path', 'line', 'polyline', 'polygon', 'rect', 'circle', 'ellipse', 'text', 'tspan', 'title', 'desc', 'marker']);
-const attributes = /^(class|id|d|x|y|x1|y1|x2|y2|cx|cy|r|rx|ry|dx|dy|width|height|points|viewBox|transform|tabindex|role|text-anchor|dominant-baseline|font-size|font-family|font-weight|fill|fill-opacity|stroke|stroke-width|stroke-dasharray|stroke-linecap|stroke-linejoin|opacity|stroke-opacity|color|pointer-events|unicode-bidi|lang|marker-(start|mid|end)|marker(Width|Height|Units)|refX|refY|orient|preserveAspectRatio|data-[\w-]+|aria-[\w-]+)$/;
+const attributes = new Set([
+  'class', 'id', 'lang', 'role', 'tabindex', 'viewBox', 'preserveAspectRatio', 'transform', 'd', 'points',
+  'x', 'y', 'x1', 'y1', 'x2', 'y2', 'cx', 'cy', 'r', 'rx', 'ry', 'dx', 'dy', 'width', 'height',
+  'color', 'opacity', 'fill', 'fill-opacity', 'stroke', 'stroke-width', 'stroke-opacity', 'stroke-dasharray', 'stroke-linecap', 'stroke-linejoin',
+  'text-anchor', 'dominant-baseline', 'font-size', 'font-family', 'font-weight', 'unicode-bidi', 'pointer-events',
+  'marker-start', 'marker-mid', 'marker-end', 'markerWidth', 'markerHeight', 'markerUnits', 'refX', 'refY', 'orient',
+]);
+const drawn = (name) => attributes.has(name) || /^(data|aria)-[\w-]+$/.test(name);
 
 // copied is a node of the picture, made anew out of what may be in one.
 function copied(node) {
@@ -17,7 +24,7 @@ function copied(node) {
   const made = s(node.localName, {});
   for (const { name, value } of node.attributes) {
     const local = /url\(/i.test(value) ? /^url\(#[\w-]+\)$/.test(value.trim()) : true;
-    if (attributes.test(name) && local) made.setAttribute(name, value);
+    if (drawn(name) && local) made.setAttribute(name, value);
   }
   for (const child of node.childNodes) {
     const one = copied(child);

@@ -5,7 +5,7 @@ import { t } from './i18n.js';
 import { field, wrap, showProblems, mainFields, tlsFields, tlsMoreFields, advanced, outsideFields, get, labelOf } from './fields.js';
 import { topicRows } from './topics.js';
 import { switcher } from './views.js';
-import { siteNames, wantedLink, endpoints, external } from './model.js';
+import { siteNames, siteOf, wantedLink, endpoints, external } from './model.js';
 
 const random = (length) => {
   const letters = 'abcdefghijkmnopqrstuvwxyzABCDEFGHJKLMNPQRSTUVWXYZ23456789';
@@ -36,7 +36,24 @@ export function linkForm({ site: first, base: begin, name: given = '', changed }
   const serverOffer = h('div', { class: 'offers' });
   const nameField = wrap('name', name, { required: true, hint: begin ? t('hint.nameFixed') : t('hint.name'), after: nameOffer });
   const serverField = wrap('server', server, { required: true, hint: t('hint.server'), after: serverOffer });
-  const topics = topicRows(begin?.topics ?? [], () => edited('topics'), t('field.topicsFrom', { peer: begin?.name || given || t('peer') }));
+  const topics = topicRows(begin?.topics ?? [], () => edited('topics'), { label: t('field.topics') });
+  // What the peer's half wants may be written along with this one.
+  const other = () => wantedLink(name.value.trim(), site)?.topics ?? [];
+  let theirsWere = [];
+  const theirs = topicRows([], () => edited('peer_topics'), { label: t('field.topics'), path: 'peer_topics' });
+  const theirsChanged = () => !theirs.node.hidden && JSON.stringify(theirs.values()) !== JSON.stringify(theirsWere);
+  function showTheirs() {
+    const peer = name.value.trim();
+    topics.label(t('field.topicsOf', { site, peer: peer || t('peer') }));
+    theirs.label(t('field.topicsOf', { site: peer || t('peer'), peer: site }));
+    if (!theirsChanged()) {
+      const now = other();
+      if (JSON.stringify(now) !== JSON.stringify(theirsWere) || theirs.node.hidden) theirs.fill(now);
+      theirsWere = now;
+    }
+    theirs.node.hidden = !siteOf(peer) || external(peer) || peer === site || refusesOther;
+  }
+  let refusesOther = false;
   const enable = switcher(begin?.enable ?? true, t('field.enable'), (next) => {
     enable.set(next);
     edited('enable');
@@ -81,7 +98,7 @@ export function linkForm({ site: first, base: begin, name: given = '', changed }
   // named follows the name: the server of a known peer is known.
   function named() {
     const peer = name.value.trim();
-    topics.node.querySelector('legend').firstChild.nodeValue = t('field.topicsFrom', { peer: peer || t('peer') });
+    showTheirs();
     const ends = endpoints(peer);
     if (isNew() && !touched.has('server')) {
       if (ends.length) address(ends.find((one) => one.tls) ?? ends[0], false);
@@ -99,7 +116,6 @@ export function linkForm({ site: first, base: begin, name: given = '', changed }
   });
   const outside = h('details', { class: 'group' }, h('summary', {}, icon('down'), t('outside')), h('p', { class: 'hint' }, t('outside.words')), h('div', { class: 'grid2' }, outsideFields.map(add)));
   const generate = button(t('generate'), {
-    kind: 'small ghost',
     onclick() {
       const username = fields.get('username');
       if (username.raw() === '') username.write(`link-${site}`);
@@ -111,19 +127,20 @@ export function linkForm({ site: first, base: begin, name: given = '', changed }
   const open = h('details', { class: 'group' }, h('summary', {}, icon('down'), t('advanced')),
     advanced.map(([group, defs]) => h('fieldset', { class: 'group-fields' }, h('legend', {}, t(`advanced.${group}`)), h('div', { class: 'grid2' }, defs.map(add)))));
   const main = mainFields.map(add);
-  const node = h('div', { class: 'link-form' },
+  const node = h('form', { class: 'link-form', novalidate: true, onsubmit: (e) => e.preventDefault() },
     h('div', { class: 'grid2' }, nameField.node, serverField.node),
-    topics.node,
+    h('div', { class: 'grid2' }, main[0], isNew() ? h('div', { class: 'field-like' }, generate) : null),
     h('div', { class: 'grid2' }, main.slice(1)),
-    h('div', { class: 'tools' }, isNew() ? generate : null),
-    main[0],
+    h('div', { class: 'grid2 topics-pair' }, topics.node, theirs.node),
     h('div', { class: 'switch-field', 'data-field': 'ssl.enable' }, h('div', { class: 'switch-line' }, tls.node, h('span', { 'aria-hidden': 'true' }, t('field.ssl.enable'))), tlsErrors),
     tlsBlock,
     h('div', { class: 'switch-field', 'data-field': 'enable' }, h('div', { class: 'switch-line' }, enable.node, h('span', { 'aria-hidden': 'true' }, t('field.enable'))), enableErrors),
     open, outside);
   setTls(tls.get(), false);
   outside.hidden = !(external(name.value) || get(base, 'inbound.clientid') || base.export);
+  theirs.node.hidden = true;
   if (given && isNew()) named();
+  else showTheirs();
   offer();
   touched.clear();
 
@@ -139,7 +156,7 @@ export function linkForm({ site: first, base: begin, name: given = '', changed }
 
   return {
     node, touched,
-    known: new Set([...fields.keys(), ...Object.keys(own)]),
+    known: new Set([...fields.keys(), ...Object.keys(own), 'peer_topics']),
     name: () => name.value.trim(),
     server: () => server.value.trim(),
     enabled: () => enable.get(),
@@ -149,7 +166,17 @@ export function linkForm({ site: first, base: begin, name: given = '', changed }
       for (let up = at; up && up !== node; up = up.parentElement) if (up.tagName === 'DETAILS') up.open = true;
       at?.querySelector('input, select, button')?.focus();
     },
-    dirty: () => [...fields.keys(), ...Object.keys(own)].some(changedHere),
+    dirty: () => theirsChanged() || [...fields.keys(), ...Object.keys(own)].some(changedHere),
+    // peerTopics is what the peer's half is to want, undefined if that stays.
+    peerTopics: () => (theirsChanged() ? theirs.values() : undefined),
+    // refuseOther says that the peer's half is not to be written.
+    refuseOther(no) {
+      refusesOther = no;
+      showTheirs();
+    },
+    showTheirs,
+    // theirsMoved: what the peer's half wants was changed here and elsewhere.
+    theirsMoved: () => theirsChanged() && JSON.stringify(other()) !== JSON.stringify(theirsWere) && other(),
     setSite(next) {
       site = next;
       named();
@@ -192,9 +219,10 @@ export function linkForm({ site: first, base: begin, name: given = '', changed }
     problems(list) {
       const by = Map.groupBy(list, (one) => one.field);
       topics.problems(by.get('topics') ?? []);
+      theirs.problems(by.get('peer_topics') ?? []);
       for (const [path, [errors, control]] of Object.entries(others)) showProblems(errors, control, by.get(path) ?? []);
       for (const one of fields.values()) one.problems(by.get(one.path) ?? []);
-      const shown = new Set([...fields.keys(), ...Object.keys(own)]);
+      const shown = new Set([...fields.keys(), ...Object.keys(own), ...(theirs.node.hidden ? [] : ['peer_topics'])]);
       return list.filter((one) => !shown.has(one.field));
     },
     readonly(why) { for (const control of node.querySelectorAll('input, select, textarea')) attr(control, 'readonly', why ? '' : null); },

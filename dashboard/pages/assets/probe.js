@@ -9,7 +9,7 @@ export function probeSteps() {
   return {
     node,
     // run shows what call, which is given a signal, answers.
-    async run(call) {
+    async run(call, hint = '') {
       control?.abort();
       control = new AbortController();
       const own = control;
@@ -21,7 +21,8 @@ export function probeSteps() {
           h('ol', { class: 'steps' }, data.steps.map((step) => h('li', { 'data-ok': step.ok },
             icon(step.ok ? 'check' : 'cross', t(step.ok ? 'truth.True' : 'truth.False')),
             h('b', {}, t(`probe.${step.name}`)), h('span', { class: 'quiet number' }, `${number(Math.round(step.ms * 10) / 10)} ms`),
-            h('span', { class: 'step-words' }, step.detail)))));
+            h('span', { class: 'step-words' }, step.detail)))),
+          !data.ok && hint && h('p', { class: 'banner banner-warn' }, icon('info'), hint));
       } catch (err) {
         if (err.name === 'AbortError') return;
         put(node, h('p', { class: 'bad-words' }, icon('alert'), ' ', err.away ? t('away') : err.message));

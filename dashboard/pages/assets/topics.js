@@ -6,7 +6,7 @@ import { showProblems } from './fields.js';
 
 const split = (words) => words.split(/[\r\n,]+/).map((one) => one.trim().replace(/^"(.*)"$/, '$1')).filter(Boolean);
 
-export function topicRows(initial, changed, label = t('field.topics')) {
+export function topicRows(initial, changed, { label = t('field.topics'), path = 'topics' } = {}) {
   let rows = [];
   const list = h('ol', { class: 'topic-rows' });
   const count = h('span', { class: 'quiet', 'aria-live': 'polite' });
@@ -95,11 +95,13 @@ export function topicRows(initial, changed, label = t('field.topics')) {
   }
 
   fill(initial);
+  const node = h('fieldset', { class: 'field topics-field', 'data-field': path }, h('legend', {}, label, ' ', count), list, own, panel, h('div', { class: 'tools' }, more, paste));
   return {
-    node: h('fieldset', { class: 'field topics-field', 'data-field': 'topics' }, h('legend', {}, label, ' ', count), list, own, panel, h('div', { class: 'tools' }, more, paste)),
+    node,
     // values are the topics that are not empty.
     values: () => rows.map((row) => row.input.value.trim()).filter(Boolean),
     fill,
+    label: (words) => { node.querySelector('legend').firstChild.nodeValue = words; },
     focus: () => rows[0]?.input.focus(),
     // problems gives each row those that quote its text, and the rest to all.
     problems(list_) {

@@ -16,6 +16,7 @@ const byRule = {
 // fieldOf is the field that a finding about site's link to peer belongs to;
 // '' if it is about something else.
 export function fieldOf(f, site, peer, known) {
+  if (f.sites?.length > 0 && f.sites[0] === peer && f.sites[0] !== site && f.rule.startsWith('topic-')) return 'peer_topics';
   if (f.sites?.length && f.sites[0] !== site) return '';
   if (f.sites?.length > 1 && !f.sites.includes(peer) && f.rule !== 'unknown-site') return '';
   const first = /^"?([a-z_]+(?:\.[a-z_]+)*)/.exec(f.message)?.[1];
