@@ -30,6 +30,7 @@ type Write struct {
 	Links     []map[string]any
 	IfMatch   string // the revision that the source must be at; "": any
 	Pair      bool   // write the other half too
+	Theirs    []any  // with Pair: the topics that the other half is to want, as JSON values; nil: as they are
 	DryRun    bool   // write nothing, tell the plan and the diff
 	Override  bool   // where the source has an expression, put the value in its place
 	Strict    bool   // refuse on any new finding

@@ -52,6 +52,9 @@ func (a *api) putLinks(w http.ResponseWriter, r *http.Request) error {
 	}
 	switch body := body.(type) {
 	case map[string]any:
+		if wr.Theirs, err = theirs(body, wr.Pair); err != nil {
+			return err
+		}
 		if err := checkNamed(body, "root", known); err != nil {
 			return err
 		}
@@ -80,6 +83,9 @@ func (a *api) writeOne(w http.ResponseWriter, r *http.Request, op string) error 
 	if err != nil {
 		return err
 	}
+	if wr.Theirs, err = theirs(m, wr.Pair); err != nil {
+		return err
+	}
 	if op == opCreate {
 		err = checkNamed(m, "root", func(string) bool { return false })
 	} else if m["name"], err = linkName(r); err == nil { // the path's name wins
@@ -93,6 +99,23 @@ func (a *api) writeOne(w http.ResponseWriter, r *http.Request, op string) error 
 	}
 	wr.Links = []map[string]any{m}
 	return a.write(w, r, wr)
+}
+
+// theirs takes out of a link what the peer's half is to want.
+func theirs(m map[string]any, pair bool) ([]any, error) {
+	v, ok := m["peer_topics"]
+	delete(m, "peer_topics")
+	if !ok {
+		return nil, nil
+	}
+	list, ok := v.([]any)
+	switch {
+	case !pair:
+		return nil, bad("root.peer_topics is what the peer's half is to want, and that half is written with pair=true only")
+	case !ok || slices.ContainsFunc(list, func(t any) bool { _, ok := t.(string); return !ok }):
+		return nil, bad("root.peer_topics must be a list of topic filters")
+	}
+	return list, nil
 }
 
 func (a *api) putLink(w http.ResponseWriter, r *http.Request) error {

@@ -64,6 +64,8 @@ func TestWhatIsHandedToTheWriter(t *testing.T) {
 		want                     httpapi.Write
 	}{
 		{"create", "POST", "/cluster/links?pair=true&strict=true", newLink, httpapi.Write{Op: "create", Pair: true, Strict: true}},
+		{"create with the other half's topics", "POST", "/cluster/links?pair=true", `{"peer_topics":["back/#"],` + newLink[1:], httpapi.Write{Op: "create", Pair: true, Theirs: []any{"back/#"}}},
+		{"update with none", "PUT", "/cluster/links/clA?pair=true", `{"peer_topics":[],` + newLink[1:], httpapi.Write{Op: "update", Pair: true, Theirs: []any{}}},
 		{"put", "PUT", "/api/v5/cluster/links?override=true", newLink, httpapi.Write{Op: "put", Override: true}},
 		{"replace", "PUT", "/sites/site-a/cluster/links?prune=true&pair=false", "[" + newLink + "]", httpapi.Write{Op: "replace", Prune: true}},
 		{"update", "PUT", "/sites/site-a/api/v5/cluster/links/link/clA", newLink, httpapi.Write{Op: "update"}},
@@ -94,6 +96,23 @@ func TestWhatIsHandedToTheWriter(t *testing.T) {
 				t.Errorf("wrote %+v, want %+v", got, tt.want)
 			}
 		})
+	}
+}
+
+func TestOtherHalfsTopicsAreRefused(t *testing.T) {
+	for _, tt := range []struct{ method, path, topics, want string }{
+		{"POST", "/cluster/links", `["x"]`, "written with pair=true only"},
+		{"POST", "/cluster/links?pair=true", `"x"`, "must be a list of topic filters"},
+		{"PUT", "/cluster/links?pair=true", `["x",1]`, "must be a list of topic filters"},
+		{"PUT", "/cluster/links/clA?pair=true", `null`, "must be a list of topic filters"},
+		{"POST", "/cluster/links/probe", `["x"]`, "a link has no such field"},
+	} {
+		w := newWorld(t)
+		url := writable(t, w)
+		res, body := send(t, tt.method, url+tt.path, admin, `{"peer_topics":`+tt.topics+","+newLink[1:], nil)
+		if res.StatusCode != 400 || !strings.Contains(body, tt.want) {
+			t.Errorf("%s %s with %s: %d %s, want %q", tt.method, tt.path, tt.topics, res.StatusCode, body, tt.want)
+		}
 	}
 }
 

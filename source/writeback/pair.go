@@ -33,8 +33,8 @@ func (c *change) rest(links []topology.Link) error {
 }
 
 // others adds the edits of the peers' halves: a half that is missing is
-// generated, one that is there is enabled or disabled as ours is. The half of a
-// peer that clink does not manage is not ours to make up: what it would say is
+// generated, one that is there is enabled or disabled as ours is, and has its
+// topics as asked for. The half of a peer that clink does not manage is not ours to make up: what it would say is
 // taken for what the peer wants.
 func (c *change) others() error {
 	for _, e := range slices.Clone(c.edits) {
@@ -50,7 +50,7 @@ func (c *change) others() error {
 			continue // it is a finding that there is no such site
 		}
 		if half, ok := peer.Link(e.Site); ok {
-			if half.Enable != ours.Enable {
+			if half.Enable != ours.Enable || c.r.Theirs != nil {
 				c.alike(e, ours.Enable)
 			}
 			continue
@@ -80,7 +80,7 @@ func (c *change) unreadable(site string) bool {
 	})
 }
 
-// alike enables or disables the other half.
+// alike enables or disables the other half, and gives it the topics asked for.
 func (c *change) alike(e splice.LinkEdit, enable bool) {
 	current, ok := c.before.Given(e.Peer, e.Site)
 	if !ok {
@@ -88,13 +88,16 @@ func (c *change) alike(e splice.LinkEdit, enable bool) {
 	}
 	want := maps.Clone(current)
 	want["enable"] = enable
+	if c.r.Theirs != nil {
+		want["topics"] = c.r.Theirs
+	}
 	c.edits = append(c.edits, splice.LinkEdit{Site: e.Peer, Peer: e.Site, Want: want, Override: e.Override})
 }
 
 // generate writes the half that is missing. It has a password of its own where
 // nothing else would prove who comes.
 func (c *change) generate(e splice.LinkEdit, half compiler.Half, enable bool) {
-	want := map[string]any{"server": half.Server, "topics": []any{}}
+	want := map[string]any{"server": half.Server, "topics": append([]any{}, c.r.Theirs...)}
 	if !enable {
 		want["enable"] = false
 	}

@@ -46,6 +46,7 @@ type Request struct {
 
 	IfMatch  string // the revision that it is meant for; "": any
 	Pair     bool   // the peer's half too: added, enabled or disabled, deleted
+	Theirs   []any  // with Pair: the topics that the peer's half is to want; nil: none for one that is added, else those it has
 	Override bool   // replace what is no literal in the source by the literal
 	Prune    bool   // Replace may delete
 	Strict   bool   // refuse for findings that do not gate, too

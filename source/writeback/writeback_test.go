@@ -60,6 +60,31 @@ func TestCreateTellsWhatDoesNotGate(t *testing.T) {
 	}
 }
 
+// A pair may be told what the other half is to want, whether that is there or
+// not; everything else of it stays.
+func TestPairWithTopicsOfTheOtherHalf(t *testing.T) {
+	w := newWorld(t)
+	w.edit(writeback.Request{Op: writeback.Create, Site: "a", Pair: true, Theirs: []any{"back/#", "x/+"},
+		Links: []map[string]any{fields(t, `{"name":"c","server":"127.0.0.1:1885","username":"a","password":"clear","topics":["x"]}`)}})
+	if c := w.read("c.cue"); !strings.Contains(c, `topics: ["back/#", "x/+"]`) {
+		t.Errorf("c.cue lacks the topics:\n%s", c)
+	}
+	before := w.read("b.cue")
+	l := fields(t, `{"name":"b","server":"127.0.0.1:1884","username":"a","password":"file://secrets/a-to-b","topics":["global/#"]}`)
+	w.edit(writeback.Request{Op: writeback.Update, Site: "a", Pair: true, Theirs: []any{"back/#"}, Links: []map[string]any{l}})
+	if got, want := w.read("b.cue"), strings.Replace(before, "topics: []", `topics: ["back/#"]`, 1); got != want {
+		t.Errorf("b.cue is\n%s\nwant\n%s", got, want)
+	}
+	out := w.edit(writeback.Request{Op: writeback.Update, Site: "a", Pair: true, Links: []map[string]any{l}})
+	if len(out.Files) > 0 {
+		t.Errorf("without topics of the other half, %v changed", out.Files)
+	}
+	w.edit(writeback.Request{Op: writeback.Update, Site: "a", Pair: true, Theirs: []any{}, Links: []map[string]any{l}})
+	if got := w.read("b.cue"); got != before {
+		t.Errorf("b.cue is\n%s\nwant\n%s", got, before)
+	}
+}
+
 func TestPairWritesAndDeletesBothHalves(t *testing.T) {
 	w := newWorld(t)
 	original := w.files()

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"clink/compiler"
+	"clink/dashboard"
 	"clink/diagnostic"
 	"clink/diagram"
 	"clink/emqx"
@@ -271,6 +272,7 @@ func (d *daemon) serve(ctx context.Context) error {
 		Handler: httpapi.New(d, httpapi.Options{
 			Keys: d.keys, Log: d.log, Version: version(), Writer: d.writer, Operator: d.writer, Observer: observer{d},
 			Hosts: ownNames(d.options), Done: ctx.Done(), Token: d.token, ACL: emqx.ACL, Graph: new(artist).draw,
+			Pages: dashboard.Handler(),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,

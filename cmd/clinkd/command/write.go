@@ -97,7 +97,7 @@ func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, e
 	defer cancel()
 	out, err := w.editor.Edit(waiting, writeback.Request{
 		Op: r.Op, Site: r.Site, Links: r.Links, IfMatch: r.IfMatch,
-		Pair: r.Pair, Override: r.Override, Prune: r.Prune, Strict: r.Strict, DryRun: r.DryRun,
+		Pair: r.Pair, Theirs: r.Theirs, Override: r.Override, Prune: r.Prune, Strict: r.Strict, DryRun: r.DryRun,
 	})
 	if err != nil {
 		return httpapi.Written{}, w.refused(err)
