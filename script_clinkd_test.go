@@ -84,7 +84,7 @@ func clinkdRun(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: clinkd-run FLAG... DIR")
 	}
-	r := start(ts, "clinkd", append([]string{"run", "--http", "127.0.0.1:0", "--data-dir", ts.MkAbs("../data")}, args...)...)
+	r := start(ts, "clinkd", append([]string{"run", "--http", "127.0.0.1:0", "--data-dir", ts.MkAbs(".") + "-data"}, args...)...)
 	ts.Setenv("CLINKD_PID", fmt.Sprint(r.cmd.Process.Pid))
 	var out []byte
 	wait(ts, "clinkd to be ready", func() bool {
