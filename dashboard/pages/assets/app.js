@@ -148,7 +148,7 @@ function header() {
     attr(light, 'data-level', now.level);
     text(words, now.words);
     text(revision, state.status?.revision ? state.status.revision.slice(0, 8) : '');
-    process.setAttribute('aria-label', t('process.label', { words: now.words, revision: state.status?.revision ?? '–' }));
+    attr(process, 'title', t('process.label', { words: now.words, revision: state.status?.revision ?? '–' }));
     const n = (state.status?.findings.errors ?? 0) + (state.status?.findings.warnings ?? 0);
     text(count, n || '');
     count.hidden = !n;

@@ -63,7 +63,8 @@ export function menu(opener, content) {
     put(panel, content(() => panel.hidePopover()));
     const box = opener.getBoundingClientRect();
     panel.style.top = `${box.bottom + 4}px`;
-    panel.style.right = `${Math.max(8, document.documentElement.clientWidth - box.right)}px`;
+    const room = document.documentElement.clientWidth;
+    panel.style.right = `${Math.min(Math.max(8, room - box.right), Math.max(8, room - 8 - Math.min(440, room - 16)))}px`;
   });
   panel.addEventListener('toggle', (e) => {
     opener.setAttribute('aria-expanded', String(e.newState === 'open'));

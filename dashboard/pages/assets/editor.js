@@ -101,12 +101,17 @@ class Editor {
   }
 
   // alert puts a banner above the form, one of each kind, or takes it away.
+  // It returns whether it is a new one: one that says the same stays as it is,
+  // with what was chosen in it.
   alert(kind, node) {
-    this.alerts.querySelector(`[data-kind="${kind}"]`)?.remove();
-    if (!node) return;
+    const old = this.alerts.querySelector(`[data-kind="${kind}"]`);
+    if (node && old?.textContent === node.textContent) return false;
+    old?.remove();
+    if (!node) return false;
     node.dataset.kind = kind;
     this.alerts.prepend(node);
     node.scrollIntoView({ block: 'nearest' });
+    return true;
   }
 
   siteField() {
@@ -192,7 +197,7 @@ class Editor {
     this.setBusy(true);
     try {
       if (!this.good && !(await this.try())) {
-        this.layer.node.querySelector('[aria-invalid="true"]')?.focus();
+        this.layer.node.querySelector('.conflict, [aria-invalid="true"]')?.focus();
         return;
       }
       text(this.said, t('save.running'));
@@ -259,8 +264,7 @@ class Editor {
         this.rebase(err.current, err.revision, paths);
       },
     });
-    this.alert('conflict', node);
-    node.focus();
+    if (this.alert('conflict', node)) node.focus();
     text(this.said, t('conflict.title'));
     put(this.preview);
   }

@@ -52,7 +52,7 @@ export async function readGraph(language, signal, panel) {
     const name = node.dataset.site;
     attr(node, 'tabindex', 0);
     attr(node, 'role', 'link');
-    attr(node, 'aria-label', name);
+    attr(node, 'aria-label', [...node.querySelectorAll('text')].map((one) => one.textContent).join(' ') || name);
     const go = () => { location.hash = `#/links/${encodeURIComponent(name)}`; };
     listen(node, () => panel.site(name), go);
   }

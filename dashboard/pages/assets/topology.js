@@ -136,7 +136,7 @@ function tableView() {
     return {
       node: h('tr', {},
         cell(t('topology.at'), h('a', { class: 'pair-name', href: linkHref(site, peer) }, site)),
-        cell(t('topology.from'), peer),
+        cell(t('topology.from'), h('span', { class: 'pair-name plain-name' }, peer)),
         cell(t('field.topics'), link ? topics(link.topics, 4) : '–'),
         cell(t('field.server'), link ? h('code', { class: 'server' }, link.server) : '–'),
         cell(t('links.state'), view.node), cell(t('links.rate'), rates.node)),
@@ -159,7 +159,7 @@ function tableView() {
         h('thead', {}, h('tr', {}, [t('topology.site'), t('site.target'), t('site.labels'), t('site.endpoints'), t('nav.links')].map((words) => h('th', { scope: 'col' }, words)))),
         h('tbody', {}, siteNames().map((name) => siteRow(siteOf(name))))),
       h('h2', {}, t('topology.halves')),
-      rows.length ? h('table', { class: 'table' }, h('caption', { class: 'visually-hidden' }, t('topology.halves')),
+      rows.length ? h('table', { class: 'table halves' }, h('caption', { class: 'visually-hidden' }, t('topology.halves')),
         h('thead', {}, h('tr', {}, [t('topology.at'), t('topology.from'), t('field.topics'), t('field.server'), t('links.state'), t('links.rate')].map((words) => h('th', { scope: 'col' }, words)))),
         h('tbody', {}, rows.map((one) => one.node))) : empty(t('links.none'), t('links.noneWords')),
       all.length > shown && button(tn('more', all.length - shown), {
@@ -194,7 +194,7 @@ export function topologyPage() {
   const words = h('p', { class: 'quiet' });
   const show = () => {
     view?.stop();
-    put(switcher, ['graph', 'table'].map((one) => h('button', { type: 'button', 'aria-pressed': String(one === kind), onclick: () => choose(one) }, icon(one === 'graph' ? 'topology' : 'more'), t(`topology.${one}`))));
+    put(switcher, ['graph', 'table'].map((one) => h('button', { type: 'button', 'aria-pressed': String(one === kind), onclick: () => choose(one) }, icon(one === 'graph' ? 'topology' : 'table'), t(`topology.${one}`))));
     view = kind === 'graph' ? graphView() : tableView();
     put(body, view.node);
   };
