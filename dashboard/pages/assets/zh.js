@@ -72,6 +72,7 @@ export const zh = {
   'process.label': '进程状态：{words}，修订 {revision}',
   'process.sites': '站点',
   'process.version': 'clinkd',
+  'process.unread': '有内容无法读取，见检查结果',
   'process.since': '启动于',
   'process.reload': '最近一次读取',
   'revision': '修订',
@@ -440,6 +441,9 @@ export const zh = {
   'chart.dropped': '丢弃',
   'chart.waiting': '等待指标',
 
+  'zoom.in': '放大',
+  'zoom.out': '缩小',
+  'zoom.fit': '适合窗口',
   'topology.view': '视图',
   'topology.graph': '图',
   'topology.table': '表',
