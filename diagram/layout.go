@@ -14,22 +14,26 @@ const boxHeight = 30 * px
 type layout struct {
 	widths []int   // by node
 	adj    [][]int // by node, its neighbours in order
+	room   int     // the least length of an edge
 
 	parent   []int   // by node, what it hangs on; -1: nothing
 	children [][]int // by node, what hangs on it
 	side     []int   // by node: -1 left, 1 right, 0 in the middle
 	center   []point // by node
 	heart    []point // by node, the middle of its circle
+	hub      []bool  // by node, it stands within its circle
+	above    []int   // by node, the next one above it on its arc; -1: none
 }
 
 // newLayout places all nodes, its parts beside each other, with the upper left
 // corner at 0, 0.
-func newLayout(widths []int, adj [][]int) *layout {
+func newLayout(widths []int, adj [][]int, room int) *layout {
 	n := len(widths)
 	l := &layout{
-		widths: widths, adj: adj,
+		widths: widths, adj: adj, room: room,
 		parent: slices.Repeat([]int{-1}, n), children: make([][]int, n),
 		side: make([]int, n), center: make([]point, n), heart: make([]point, n),
+		hub: make([]bool, n), above: slices.Repeat([]int{-1}, n),
 	}
 	var blocks [][]int
 	var alone []int
@@ -89,6 +93,11 @@ func (l *layout) placePart(part []int) {
 		core = path
 		l.hang(core)
 		l.placeRing(core)
+		return
+	}
+	if hubs, ring := l.hubs(core); len(hubs) > 0 {
+		l.hang(append(slices.Clone(hubs), ring...))
+		l.placeWheel(hubs, ring)
 		return
 	}
 	l.hang(core)
@@ -211,15 +220,14 @@ func (l *layout) placeHub(root int) {
 
 const (
 	treePitch = 42 * px
-	leastGap  = 84 * px // between a node and what hangs on it
-	mostGap   = 320 * px
+	mostGap   = 320 * px // between a node and what hangs on it
 )
 
 // grow places nodes in a column on one side of the node they hang on, and what
 // hangs on them beyond.
 func (l *layout) grow(n, side int, nodes []int) {
 	high := l.strips(nodes, treePitch)
-	gap := min(max(leastGap, high*2/5), mostGap)
+	gap := max(l.room, min(high*2/5, mostGap))
 	inner := l.center[n].x + side*(l.widths[n]/2+gap)
 	y := l.center[n].y - high/2
 	for _, m := range nodes {
@@ -234,39 +242,58 @@ func (l *layout) grow(n, side int, nodes []int) {
 // placeRing places nodes around an ellipse, clockwise, the first half on the
 // right. Their boxes lie outside of it.
 func (l *layout) placeRing(ring []int) {
-	pitch := 46 * px
+	l.placeEllipse(ring, 0)
+}
+
+// placeEllipse is placeRing with the ellipse at least so wide each way.
+func (l *layout) placeEllipse(ring []int, least int) {
+	pitch := 48 * px
 	switch {
 	case len(ring) <= 8:
-		pitch = 64 * px
-	case len(ring) > 30:
-		pitch = treePitch
+		pitch = 82 * px
+	case len(ring) <= 16:
+		pitch = 70 * px
+	case len(ring) <= 32:
+		pitch = 58 * px
 	}
 	ring, cut := l.turn(ring, pitch)
 	right, left := ring[:cut], slices.Clone(ring[cut:])
 	slices.Reverse(left)
 	high := max(l.strips(right, pitch), l.strips(left, pitch))
-	l.placeArc(left, -1, pitch, high)
-	l.placeArc(right, 1, pitch, high)
+	wide := max(least, l.room/2+20*px, min(high*9/20, 90*px+len(ring)*40*px))
+	for _, arc := range []arc{{left, -1, pitch, high, wide}, {right, 1, pitch, high, wide}} {
+		l.placeArc(arc)
+	}
 }
 
-// placeArc places one side of a ring from above, and what hangs on it.
-func (l *layout) placeArc(nodes []int, side, pitch, high int) {
-	y := -l.strips(nodes, pitch) / 2
-	for _, n := range nodes {
-		own := l.strip(n, pitch)
+// An arc is one side of an ellipse, and the nodes on it from above.
+type arc struct {
+	nodes      []int
+	side       int
+	pitch      int // the least distance of two nodes
+	high, wide int // all of it, and half of it
+}
+
+// placeArc places one side of a ring, and what hangs on it.
+func (l *layout) placeArc(a arc) {
+	y := -l.strips(a.nodes, a.pitch) / 2
+	for i, n := range a.nodes {
+		own := l.strip(n, a.pitch)
 		mid := y + own/2
-		l.side[n] = side
-		l.center[n] = point{side * (bulge(high, pitch, mid) + l.widths[n]/2), mid}
-		l.grow(n, side, l.children[n])
+		l.side[n] = a.side
+		l.center[n] = point{a.side * (a.bulge(mid) + l.widths[n]/2), mid}
+		l.grow(n, a.side, l.children[n])
+		if i > 0 {
+			l.above[n] = a.nodes[i-1]
+		}
 		y += own
 	}
 }
 
 // bulge is how far from the middle the ellipse is at a height.
-func bulge(high, pitch, y int) int {
-	wide := max(110*px, high*9/20)
-	half := max((high+pitch)/2, 1)
-	return max(wide*root(half*half-y*y)/half, 40*px)
+func (a arc) bulge(y int) int {
+	half := max((a.high+a.pitch)/2, 1)
+	return max(a.wide*root(half*half-y*y)/half, 40*px)
 }
 
 // turn turns the ring so that both sides are even, and of the ways to do so
@@ -301,17 +328,15 @@ func (l *layout) turn(ring []int, pitch int) ([]int, int) {
 
 // placeAlone places nodes without any link in rows.
 func (l *layout) placeAlone(nodes []int) {
-	columns := max(1, min(root(len(nodes))+1, 8, len(nodes)))
-	x, y := 0, 0
-	wide := 0
-	for _, n := range nodes {
-		wide = max(wide, l.widths[n])
-	}
-	for i, n := range nodes {
-		if i > 0 && i%columns == 0 {
-			x, y = 0, y+treePitch
+	columns := min(root(len(nodes))+1, 8, len(nodes))
+	x := 0
+	for c := range columns {
+		wide := 0
+		for i := c; i < len(nodes); i += columns {
+			n := nodes[i]
+			l.center[n] = point{x + l.widths[n]/2, i / columns * treePitch}
+			wide = max(wide, l.widths[n])
 		}
-		l.center[n] = point{x + wide/2, y}
 		x += wide + 20*px
 	}
 }
@@ -371,12 +396,31 @@ func (l *layout) curve(a, b int) curve {
 	case l.parent[a] == b:
 		return line(l.inner(a), l.outer(b, l.side[a]))
 	}
+	if bare := len(l.children[a])+len(l.children[b]) == 0; bare && (l.above[b] == a || l.above[a] == b) {
+		return l.upright(a, b)
+	}
+	if l.hub[a] {
+		return line(l.outer(a, l.side[b]), l.inner(b))
+	}
+	if l.hub[b] {
+		return line(l.inner(a), l.outer(b, l.side[a]))
+	}
 	p, q := l.inner(a), l.inner(b)
 	// Bent a little to the middle: neighbours' edges leave their boxes.
 	mid := p.toward(q, 500)
 	heart := l.heart[a]
 	heart.y = (heart.y + mid.y) / 2
 	return bent(p, mid.toward(heart, 250), q)
+}
+
+// upright is the edge between two nodes of which one is above the other.
+func (l *layout) upright(a, b int) curve {
+	down := boxHeight / 2
+	if l.above[a] == b {
+		down = -down
+	}
+	p, q := l.center[a], l.center[b]
+	return line(point{p.x, p.y + down}, point{q.x, q.y - down})
 }
 
 // inner is where edges from the middle meet a box, outer where those do that go

@@ -73,7 +73,7 @@ func (p *picture) writeLegend(w *xmlWriter, entries []entry) {
 		c := line(e.at, point{e.at.x + sample, e.at.y})
 		w.empty("path", "d", c.data(), "fill", "none", "stroke", "currentColor", "stroke-width", num(e.look.width), "stroke-dasharray", e.look.dash)
 		if e.arrow {
-			w.empty("path", "d", head(c.reversed(), 0), "fill", "currentColor")
+			w.empty("path", "d", head(c.reversed(), 0, headSize), "fill", "currentColor")
 		}
 		if e.look.sign != "" {
 			writeSign(w, e.look, around(point{e.at.x + sample/2, e.at.y}, signSize, signSize), "")

@@ -36,7 +36,7 @@ var looks = []look{
 	{down, "bad", 2 * px, "4 4", "M-28 -28L28 28M28 -28L-28 28", "down", "已断开"},
 	{suspended, "warn", 2 * px, "8 4 2 4 2 4", "M-15 -30V30M15 -30V30", "suspended", "已暂停"},
 	{disabled, "off", 15, "2 5", "M-26 -26H26V26H-26Z", "disabled", "已禁用"},
-	{connected, "warn", 2 * px, "12 4", "M-28 0A28 28 0 1 0 28 0A28 28 0 1 0 -28 0Z", "connected, not replicating", "已连接，路由未同步"},
+	{connected, "warn", 2 * px, "12 4", "M-28 0A28 28 0 1 0 28 0A28 28 0 1 0 -28 0Z", "connected only", "仅连接"},
 	{flowing, "ok", 25, "", "M-32 -30L-4 0L-32 30M4 -30L32 0L4 30", "flowing", "消息流动中"},
 	{replicating, "ok", 15, "", "M-35 2L-10 28L35 -26", "replicating", "路由已同步"},
 	{unknown, "off", 15, "1 4", "M-20 -16Q-20 -36 0 -36Q20 -36 20 -18Q20 -4 0 6V12M0 30V34", "unknown", "未知"},
@@ -183,7 +183,7 @@ func sheet() string {
 	b.WriteString(".clink-graph .site:focus,.clink-graph .link:focus{outline:none}\n")
 	b.WriteString(".clink-graph .site:hover .box,.clink-graph .site:focus-visible .box{" + twice("stroke", "focus") + ";stroke-width:2.5}\n")
 	b.WriteString(".clink-graph .link:hover,.clink-graph .link:focus-visible{" + twice("color", "focus") + "}\n")
-	b.WriteString(".clink-graph .link:hover .line,.clink-graph .link:focus-visible .line{stroke-width:3.5;stroke-opacity:1}\n")
+	b.WriteString(".clink-graph .link:hover .wire,.clink-graph .link:focus-visible .wire{stroke-width:3.5;stroke-opacity:1}\n")
 	return b.String()
 }
 

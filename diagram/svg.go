@@ -47,6 +47,7 @@ type stroke struct {
 	curve curve
 	// How far from its ends its arrowheads are: where many meet, farther out.
 	fromA, fromB int
+	signed       bool // it is to have a sign
 	sign         rect // where its sign is; empty: nowhere
 	word         string
 }
@@ -75,7 +76,7 @@ func (p *picture) place() {
 		if tag := p.words.kinds[n.Kind]; tag != "" {
 			widths[i] += width(tag, smallSize) + tagGap
 		}
-		widths[i] = max(widths[i], leastBox)
+		widths[i] = even(max(widths[i], leastBox))
 	}
 	adj := make([][]int, len(widths))
 	for _, e := range p.graph.Edges {
@@ -85,37 +86,75 @@ func (p *picture) place() {
 	for i := range adj {
 		slices.Sort(adj[i])
 	}
-	p.layout = newLayout(widths, adj)
-	for _, e := range p.graph.Edges {
-		a, b := index[e.A], index[e.B]
-		p.lines = append(p.lines, stroke{
-			edge: e, look: lookOf(e.state(p.options.Status)), curve: p.layout.curve(a, b),
-			fromA: clearance(len(adj[a])), fromB: clearance(len(adj[b])),
-		})
+	p.addLines()
+	p.layout = newLayout(widths, adj, p.room())
+	for i := range p.lines {
+		s := &p.lines[i]
+		a, b := index[s.edge.A], index[s.edge.B]
+		s.curve = p.layout.curve(a, b)
 	}
+	p.clearHeads()
 	p.placeSigns()
 	p.bound()
+}
+
+// even makes a width one of which there is a half.
+func even(n int) int { return n + n%2 }
+
+// addLines decides how each edge is drawn: which have a sign, and a word with it.
+func (p *picture) addLines() {
+	for _, e := range p.graph.Edges {
+		s := stroke{edge: e, look: lookOf(e.state(p.options.Status))}
+		few := len(p.graph.Edges) <= crowd
+		s.signed = s.look.sign != "" && (few || !s.look.well())
+		if few && s.signed && !s.look.well() {
+			s.word = s.look.word(p.options.Lang)
+		}
+		p.lines = append(p.lines, s)
+	}
+}
+
+// room is the least length of an edge: for its arrowheads, its sign, its word.
+func (p *picture) room() int {
+	room := 90 * px
+	for _, s := range p.lines {
+		if s.signed {
+			room = max(room, 110*px+width(s.word, smallSize))
+		}
+	}
+	return room
+}
+
+// clearHeads keeps arrowheads apart that point to the same place.
+func (p *picture) clearHeads() {
+	ends := map[point]int{}
+	for _, s := range p.lines {
+		ends[s.curve[0]]++
+		ends[s.curve[3]]++
+	}
+	for i := range p.lines {
+		s := &p.lines[i]
+		s.fromA, s.fromB = clearance(ends[s.curve[0]]), clearance(ends[s.curve[3]])
+	}
 }
 
 // clearance is how far from a box the arrowheads of so many edges fit side by
 // side.
 func clearance(edges int) int {
-	if edges <= 4 {
+	if edges < 2 {
 		return 2 * px
 	}
-	return min(2*px+edges*2*px, 60*px)
+	return min(3*px+edges*22, 60*px)
 }
 
-// placeSigns finds room for the signs of edges, of what is wrong first.
+// placeSigns finds room for the signs of edges, of what is wrong first. A sign
+// for whose word there is no room goes without.
 func (p *picture) placeSigns() {
 	for _, well := range []bool{false, true} {
 		for i := range p.lines {
 			s := &p.lines[i]
-			if s.look.sign == "" || s.look.well() != well || well && len(p.lines) > crowd {
+			if !s.signed || s.look.well() != well {
 				continue
-			}
-			if !well && len(p.lines) <= crowd {
-				s.word = s.look.word(p.options.Lang)
 			}
 			if p.placeSign(s); s.sign == (rect{}) && s.word != "" {
 				s.word = ""
@@ -125,13 +164,23 @@ func (p *picture) placeSigns() {
 	}
 }
 
+// placeSign puts a sign near the middle of its edge, and rather to the end
+// where fewer edges meet.
 func (p *picture) placeSign(s *stroke) {
 	wide := signSize
 	if s.word != "" {
-		wide += width(s.word, smallSize) + 6*px
+		wide = even(wide + width(s.word, smallSize) + 6*px)
 	}
-	for _, part := range []int{500, 420, 580, 340, 660, 270, 730} {
-		r := around(s.curve.at(part), wide, signSize)
+	c := s.curve
+	if s.fromB < s.fromA {
+		c = c.reversed()
+	}
+	start := 500
+	if s.fromA != s.fromB {
+		start = 440
+	}
+	for _, away := range []int{0, -80, 80, -160, 160, 240, -240, 310} {
+		r := around(c.at(start+away), wide, signSize)
 		if p.free(r) {
 			s.sign = r
 			p.taken = append(p.taken, r)
@@ -246,17 +295,17 @@ func (p *picture) writeLink(w *xmlWriter, s *stroke) {
 		if s.edge.AHalf == absent {
 			near, far = far, near
 		}
-		w.empty("path", "class", "line", "d", near.data(), "fill", "none", "stroke", "currentColor", "stroke-width", num(wide))
-		w.empty("path", "class", "line", "d", far.data(), "fill", "none", "stroke", "currentColor", "stroke-width", num(wide), "stroke-dasharray", "1 6")
+		w.empty("path", "class", "wire", "d", near.data(), "fill", "none", "stroke", "currentColor", "stroke-width", num(wide))
+		w.empty("path", "class", "wire", "d", far.data(), "fill", "none", "stroke", "currentColor", "stroke-width", num(wide), "stroke-dasharray", "1 6")
 	} else {
-		w.empty("path", "class", "line", "d", s.curve.data(), "fill", "none", "stroke", "currentColor", "stroke-width", num(wide),
+		w.empty("path", "class", "wire", "d", s.curve.data(), "fill", "none", "stroke", "currentColor", "stroke-width", num(wide),
 			"stroke-dasharray", s.look.dash, "stroke-opacity", faint)
 	}
 	if s.edge.AToB.any() {
-		w.empty("path", "class", "head", "d", head(s.curve.reversed(), s.fromB), "fill", "currentColor", "fill-opacity", faint)
+		w.empty("path", "class", "head", "d", head(s.curve.reversed(), s.fromB, p.headSize()), "fill", "currentColor", "fill-opacity", faint)
 	}
 	if s.edge.BToA.any() {
-		w.empty("path", "class", "head", "d", head(s.curve, s.fromA), "fill", "currentColor", "fill-opacity", faint)
+		w.empty("path", "class", "head", "d", head(s.curve, s.fromA, p.headSize()), "fill", "currentColor", "fill-opacity", faint)
 	}
 	w.end("g")
 }
@@ -264,11 +313,21 @@ func (p *picture) writeLink(w *xmlWriter, s *stroke) {
 // any reports whether something travels this way, or did.
 func (d Direction) any() bool { return len(d.Topics)+len(d.Stops) > 0 }
 
+const headSize = 9 * px
+
+func (p *picture) headSize() int {
+	if len(p.lines) > multitude {
+		return 6 * px
+	}
+	return headSize
+}
+
 // head is an arrowhead on the curve that points to its start.
-func head(c curve, away int) string {
+func head(c curve, away, long int) string {
+	long = min(long, c.length()/3)
 	tip := c.at(c.part(away, 400))
-	back := c.at(c.part(away+9*px, 480))
-	side := tip.along(back, 45)
+	back := c.at(c.part(away+long, 480))
+	side := tip.along(back, long/2)
 	return "M" + pair(tip) + "L" + pair(point{back.x - side.y, back.y + side.x}) + "L" + pair(point{back.x + side.y, back.y - side.x}) + "Z"
 }
 

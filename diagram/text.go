@@ -22,6 +22,10 @@ func (g Graph) Mermaid() string {
 		fmt.Fprintf(&b, "    %s[\"%s\"]\n", ids[n.Name], label+marked(n.Change, "<br/>"))
 	}
 	for _, e := range g.Edges {
+		// An arrowhead at the beginning alone is nothing that Mermaid knows.
+		if e.BToA.any() && !e.AToB.any() {
+			e.A, e.B, e.AToB, e.BToA = e.B, e.A, e.BToA, e.AToB
+		}
 		fmt.Fprintf(&b, "    %s %s|\"%s\"| %s\n", ids[e.A], e.arrow(), e.label(mermaidText, "<br/>"), ids[e.B])
 	}
 	return b.String()
@@ -65,19 +69,17 @@ func (e Edge) broken() bool { return e.State != configured || e.Change == remove
 
 // arrow is Mermaid's.
 func (e Edge) arrow() string {
-	tail, line, tip := "", "--", "-"
+	kinds := [2][3]string{{"---", "-->", "<-->"}, {"-.-", "-.->", "<-.->"}}
+	line, tips := 0, 0
 	if e.broken() {
-		line, tip = "-.", "-"
+		line = 1
 	}
-	if e.BToA.any() {
-		tail = "<"
+	for _, d := range []Direction{e.AToB, e.BToA} {
+		if d.any() {
+			tips++
+		}
 	}
-	if e.AToB.any() {
-		tip += ">"
-	} else if !e.broken() {
-		tip += "-"
-	}
-	return strings.Replace(tail+line+tip, "---->", "-->", 1)
+	return kinds[line][tips]
 }
 
 func marked(change, newline string) string {

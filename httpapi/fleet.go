@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/http"
 	"strings"
+	"sync"
 
 	"clink/flow"
 	"clink/topology"
@@ -27,8 +28,25 @@ func (a *api) flows(w http.ResponseWriter, r *http.Request) error {
 	if err != nil || unchanged(w, r, revision) {
 		return err
 	}
-	reply(w, http.StatusOK, map[string]any{"revision": revision, "flows": flow.Flows(t)})
+	reply(w, http.StatusOK, map[string]any{"revision": revision, "flows": a.known.of(t)})
 	return nil
+}
+
+// knownFlows are the flows of the topology that was asked for last: in a large
+// fleet with long lists of topics they take long.
+type knownFlows struct {
+	mu   sync.Mutex
+	t    *topology.Topology
+	list []flow.Flow
+}
+
+func (k *knownFlows) of(t *topology.Topology) []flow.Flow {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.t != t {
+		k.t, k.list = t, flow.Flows(t)
+	}
+	return k.list
 }
 
 // acl answers who may speak as a link peer at any site of the topology, in the

@@ -113,6 +113,7 @@ type api struct {
 	requests *buckets // by key
 	streams  chan struct{}
 	feeds    *feeds
+	known    knownFlows
 	router   *mux.Router
 }
 

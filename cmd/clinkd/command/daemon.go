@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
 
 	"clink/compiler"
@@ -285,7 +286,7 @@ func (d *daemon) serve(ctx context.Context) error {
 	srv := &http.Server{
 		Handler: httpapi.New(d, httpapi.Options{
 			Keys: d.keys, Log: d.log, Version: version(), Writer: d.writer, Operator: d.writer, Observer: observer{d},
-			Hosts: ownNames(d.options), Done: ctx.Done(), Token: d.token, ACL: emqx.ACL, Graph: draw, Pages: dashboard.Handler(),
+			Hosts: ownNames(d.options), Done: ctx.Done(), Token: d.token, ACL: emqx.ACL, Graph: new(artist).draw, Pages: dashboard.Handler(),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -296,9 +297,22 @@ func (d *daemon) serve(ctx context.Context) error {
 	return serveUntil(ctx, srv, d.ln)
 }
 
+// An artist draws topologies, and remembers what is to be drawn of the last
+// one: what flows over each link takes long to say in a large fleet.
+type artist struct {
+	mu    sync.Mutex
+	of    *topology.Topology
+	graph diagram.Graph
+}
+
 // draw is the topology as a picture.
-func draw(t *topology.Topology, states map[[2]string]string, lang string) []byte {
-	return diagram.New(t).SVG(diagram.Options{Status: states, Lang: lang})
+func (a *artist) draw(t *topology.Topology, states map[[2]string]string, lang string) []byte {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.of != t {
+		a.of, a.graph = t, diagram.New(t)
+	}
+	return a.graph.SVG(diagram.Options{Status: states, Lang: lang})
 }
 
 // ownNames are the names that somebody may know this process by.

@@ -96,7 +96,9 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 	l.last = reconciler.LastGood{Topology: applied, Held: held, Revision: snap.Revision}
 	l.nSites, l.nLinks = len(res.Topology.Sites), res.Topology.Links()
 	l.wasWhole = l.wasWhole || !slices.ContainsFunc(held, func(h topology.Held) bool { return h.Peer == "" })
-	l.topology, l.revision = res.Topology, snap.Revision
+	if l.revision != snap.Revision { // the same source wants the same
+		l.topology, l.revision = res.Topology, snap.Revision
+	}
 	l.changes.note(snap.Revision, res)
 	if l.seen != nil {
 		l.seen(snap.Commit)

@@ -111,7 +111,7 @@ func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, e
 	}
 	if r.DryRun {
 		res.Plan, res.Diff = reconciler.Plan(out.Before.Topology, out.After.Topology, nil), out.Diff
-		res.Flows = flow.Diff(out.Before.Topology, out.After.Topology)
+		res.Flows = flow.Diff(touched(out.Before.Topology, out.Halves), touched(out.After.Topology, out.Halves))
 		return res, nil
 	}
 	res.InForce = len(out.Files) == 0 || w.inForce(ctx, out)
@@ -120,6 +120,21 @@ func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, e
 	}
 	res.Links, err = w.links(ctx, r)
 	return res, err
+}
+
+// touched is a topology with no more sites than a change can make a difference
+// between: what flows between two sites is up to their own halves, and that of
+// a whole fleet takes long to say.
+func touched(t *topology.Topology, halves []writeback.Half) *topology.Topology {
+	few := &topology.Topology{Sites: map[string]*topology.Site{}}
+	for _, h := range halves {
+		for _, name := range []string{h.Site, h.Peer} {
+			if s := t.Sites[name]; s != nil {
+				few.Sites[name] = s
+			}
+		}
+	}
+	return few
 }
 
 // loadTime bounds one change of the source: trying it takes two or three
