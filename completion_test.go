@@ -46,7 +46,7 @@ func TestBashCompletes(t *testing.T) {
 		words []string // behind clinkc; the last one is being typed
 		want  []string
 	}{
-		{[]string{""}, []string{"build", "completion", "explain", "fmt", "help", "init", "rules", "schema", "version", "vet"}},
+		{[]string{""}, []string{"build", "completion", "explain", "fmt", "graph", "help", "init", "rules", "schema", "version", "vet"}},
 		{[]string{"ex"}, []string{"explain"}},
 		{[]string{"vet", "--f"}, []string{"--fail-on", "--fix", "--format"}},
 		{[]string{"-C", dir, "fmt", "-"}, []string{"--check", "--help"}},
@@ -54,6 +54,7 @@ func TestBashCompletes(t *testing.T) {
 		{[]string{"vet", "--format", "="}, []string{"github", "json", "junit", "sarif", "text"}},
 		{[]string{"vet", "--format", "=", "s"}, []string{"sarif"}},
 		{[]string{"vet", "--format", "j"}, []string{"json", "junit"}},
+		{[]string{"graph", "--format", ""}, []string{"dot", "json", "mermaid", "svg"}},
 		{[]string{"explain", ""}, rules},
 		{[]string{"explain", "topic-r"}, []string{"topic-redundant", "topic-reserved"}},
 		{[]string{"vet", "--site", "emqx-"}, []string{"emqx-ap-south", "emqx-eu-west", "emqx-us-east"}},

@@ -74,7 +74,7 @@ type findingsDoc struct {
 		Related        []struct{ Pos struct{ File string } }
 		Fix            *struct{}
 	}
-	Summary struct{ Errors int }
+	Summary struct{ Errors, Waived int }
 }
 
 // A sarifDoc is the part of SARIF that the tests look at.
@@ -85,6 +85,7 @@ type sarifDoc struct {
 			Locations, RelatedLocations []sarifPlace
 			Fixes                       []struct{}
 			PartialFingerprints         map[string]string
+			Suppressions                []struct{ Kind, Justification string }
 		}
 	}
 }
@@ -126,8 +127,13 @@ func TestFormatsOverTheCorpus(t *testing.T) {
 // place, with the other places, and with its fix.
 func sameFindings(t *testing.T, dir string, found findingsDoc, log sarifDoc) {
 	t.Helper()
-	if len(log.Runs) != 1 || len(log.Runs[0].Results) != len(found.Findings) {
-		t.Fatalf("%d findings, and in SARIF %+v", len(found.Findings), log.Runs)
+	if len(log.Runs) != 1 || len(log.Runs[0].Results) != len(found.Findings)+found.Summary.Waived {
+		t.Fatalf("%d findings and %d that are waived, and in SARIF %+v", len(found.Findings), found.Summary.Waived, log.Runs)
+	}
+	for i, r := range log.Runs[0].Results {
+		if waived := i >= len(found.Findings); waived != (len(r.Suppressions) == 1 && r.Suppressions[0].Kind == "inSource" && r.Suppressions[0].Justification != "") {
+			t.Errorf("result %d of %d findings: %+v", i, len(found.Findings), r)
+		}
 	}
 	level := map[string]string{"error": "error", "warning": "warning", "info": "note"}
 	for i, f := range found.Findings {

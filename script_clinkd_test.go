@@ -27,7 +27,7 @@ const patience = 20 * time.Second
 func daemonCmds() map[string]func(*testscript.TestScript, bool, []string) {
 	return map[string]func(*testscript.TestScript, bool, []string){
 		"freeports": freePorts, "clinkd-run": clinkdRun, "clinkd-stop": clinkdStop,
-		"rest": rest, "await-rest": awaitREST, "await-log": awaitLog, "crosses": crosses,
+		"rest": rest, "send": send, "unports": unports, "await-rest": awaitREST, "await-log": awaitLog, "crosses": crosses,
 	}
 }
 
@@ -66,7 +66,7 @@ func freePorts(ts *testscript.TestScript, neg bool, args []string) {
 
 // freePort returns a port that nobody listened on a moment ago, and none of
 // those (from 32768 up) that the system hands out for port 0.
-func freePort(ts *testscript.TestScript) string {
+func freePort(ts interface{ Fatalf(string, ...any) }) string {
 	for range 100 {
 		port := fmt.Sprint(10000 + rand.IntN(22000))
 		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
@@ -84,7 +84,7 @@ func clinkdRun(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: clinkd-run FLAG... DIR")
 	}
-	r := start(ts, "clinkd", append([]string{"run", "--http", "127.0.0.1:0", "--data-dir", ts.MkAbs("../data")}, args...)...)
+	r := start(ts, "clinkd", append([]string{"run", "--http", "127.0.0.1:0", "--data-dir", ts.MkAbs(".") + "-data"}, args...)...)
 	ts.Setenv("CLINKD_PID", fmt.Sprint(r.cmd.Process.Pid))
 	var out []byte
 	wait(ts, "clinkd to be ready", func() bool {
@@ -113,6 +113,11 @@ func clinkdStop(ts *testscript.TestScript, neg bool, args []string) {
 func get(ts *testscript.TestScript, path string) (int, string) {
 	req, err := http.NewRequest("GET", ts.Getenv("REST")+path, nil)
 	ts.Check(err)
+	return ask(ts, req)
+}
+
+// ask makes a request with the key that clinkd made.
+func ask(ts *testscript.TestScript, req *http.Request) (int, string) {
 	name, sec, _ := strings.Cut(ts.Getenv("KEY"), ":")
 	req.SetBasicAuth(name, sec)
 	res, err := http.DefaultClient.Do(req)
@@ -133,12 +138,52 @@ func rest(ts *testscript.TestScript, neg bool, args []string) {
 		ts.Fatalf("usage: rest PATH FILE")
 	}
 	code, body := get(ts, args[0])
+	show(ts, code, body, args[1])
+}
+
+// show writes an answer to a file, indented, with ports by their names.
+func show(ts *testscript.TestScript, code int, body, file string) {
 	var pretty bytes.Buffer
 	if json.Indent(&pretty, []byte(body), "", "  ") != nil {
 		pretty.WriteString(body)
 	}
 	text := volatile.ReplaceAllString(pretty.String(), `"$1": "…"`)
-	ts.Check(os.WriteFile(ts.MkAbs(args[1]), fmt.Appendf(nil, "%d\n%s", code, text), 0o666))
+	ts.Check(os.WriteFile(ts.MkAbs(file), fmt.Appendf(nil, "%d\n%s", code, text), 0o666))
+	unports(ts, false, []string{file, file})
+}
+
+// send makes a request and prints the answer as rest does: send METHOD PATH
+// [BODYFILE] OUTFILE. In the body, $NAME is the environment's, as in PORT_a.
+func send(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 || len(args) > 4 {
+		ts.Fatalf("usage: send METHOD PATH [BODYFILE] OUTFILE")
+	}
+	var body string
+	if len(args) == 4 {
+		body = os.Expand(ts.ReadFile(args[2]), ts.Getenv)
+	}
+	req, err := http.NewRequest(args[0], ts.Getenv("REST")+args[1], strings.NewReader(body))
+	ts.Check(err)
+	if body != "" {
+		req.Header.Set("Content-Type", "application/json")
+	}
+	code, answer := ask(ts, req)
+	show(ts, code, answer, args[len(args)-1])
+}
+
+// unports copies a file with the names of the ports that freeports chose in
+// their place: unports FILE OUTFILE.
+func unports(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) != 2 {
+		ts.Fatalf("usage: unports FILE OUTFILE")
+	}
+	text := ts.ReadFile(args[0])
+	for _, name := range []string{"a", "b", "c"} {
+		if port := ts.Getenv("PORT_" + name); port != "" {
+			text = strings.ReplaceAll(text, port, "PORT_"+name)
+		}
+	}
+	ts.Check(os.WriteFile(ts.MkAbs(args[1]), []byte(text), 0o666))
 }
 
 // awaitREST waits until the answer of GET PATH matches: await-rest PATH REGEXP,

@@ -78,8 +78,8 @@ func TestProcessThatFailsSaysWhy(t *testing.T) {
 func TestParseStat(t *testing.T) {
 	const line = "4711 (a (broker) x) S 1 4711 4711 0 -1 4194304 1 2 3 4 250 50 7 8 20 0 9 0 100 123456 10 18446744073709551615"
 	cpu, rss := parseStat(line)
-	if want := int64(10 * os.Getpagesize()); cpu != 3*time.Second || rss != want {
-		t.Errorf("got %v, %d; want 3s, %d", cpu, rss, want)
+	if want := int64(10 * os.Getpagesize()); cpu != 3150*time.Millisecond || rss != want {
+		t.Errorf("got %v, %d; want 3.15s, %d", cpu, rss, want)
 	}
 	if cpu, rss := parseStat("4711 (x) S"); cpu != 0 || rss != 0 {
 		t.Errorf("a short line gives %v, %d", cpu, rss)

@@ -3,7 +3,6 @@ package main
 import (
 	"context"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 )
@@ -41,16 +40,7 @@ func writeTopology(dir, a, b string) error {
 		"secrets/a-to-b":     "password of the link from a to b\n",
 		"secrets/b-to-a":     "password of the link from b to a\n",
 	}
-	for name, text := range files {
-		path := filepath.Join(dir, filepath.FromSlash(name))
-		if err := os.MkdirAll(filepath.Dir(path), 0o700); err != nil {
-			return err
-		}
-		if err := os.WriteFile(path, []byte(text), 0o600); err != nil {
-			return err
-		}
-	}
-	return nil
+	return writeFiles(dir, files)
 }
 
 // startClinkd starts the two sites, each in a process of its own. profile are

@@ -1,6 +1,6 @@
-// Command bench repeats clink's speed claims on the machine at hand. Every
-// claim is a ratio to a peer that runs beside it, measured in turn with it:
-// absolute rates say more about the machine than about the program.
+// Command bench repeats clink's speed claims on the machine at hand. Where there
+// is a peer, a claim is a ratio to it, measured in turn with it: absolute rates
+// say more about the machine than about the program.
 //
 //	go run ./bench link
 //
@@ -9,7 +9,12 @@
 //
 //	go run ./bench vet
 //
-// clinkc vet with cue vet -c on the same topologies. README.md says what is measured and how to read it.
+// clinkc vet with cue vet -c on the same topologies.
+//
+//	go run ./bench put
+//
+// has no peer: it times changes over the REST API. README.md says what is
+// measured and how to read it.
 package main
 
 import (
@@ -22,11 +27,12 @@ import (
 	"syscall"
 )
 
-const usageText = `bench compares clink with its peers on this machine.
+const usageText = `bench measures clink on this machine, beside its peers where there are any.
 
 Usage:
 	go run ./bench link [flags]    a link of clinkd against mosquitto's bridge
 	go run ./bench vet [flags]     clinkc vet against cue vet -c
+	go run ./bench put [flags]     changes of links over the REST API
 
 go run ./bench link -h lists the flags of one.
 `
@@ -70,7 +76,13 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return compareVet(ctx, o, os.Stdout)
+	case "put":
+		o, err := parsePut(args[1:])
+		if err != nil {
+			return err
+		}
+		return measurePut(ctx, o, os.Stdout)
 	}
 	fmt.Fprint(os.Stderr, usageText)
-	return fmt.Errorf("%w: name a comparison: link or vet", errUsage)
+	return fmt.Errorf("%w: name what to measure: link, vet or put", errUsage)
 }

@@ -96,6 +96,7 @@ func fetch(ctx context.Context, url, file string) (err error) {
 	if err != nil {
 		return err
 	}
+	req.Close = true // an open connection would be one of the figures
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
 		return err

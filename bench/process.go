@@ -95,8 +95,8 @@ func usage(pids []int) loadgen.Usage {
 // ticks a second in /proc, the same on every Linux that Go runs on.
 const ticks = 100
 
-// parseStat reads processor time and resident bytes out of a line of
-// /proc/PID/stat; proc(5).
+// parseStat reads processor time, with that of children that have ended, and
+// resident bytes out of a line of /proc/PID/stat; proc(5).
 func parseStat(line string) (time.Duration, int64) {
 	// The second field is the program's name and may hold anything.
 	fields := strings.Fields(line[strings.LastIndexByte(line, ')')+1:])
@@ -107,7 +107,7 @@ func parseStat(line string) (time.Duration, int64) {
 		n, _ := strconv.ParseInt(fields[field-3], 10, 64)
 		return n
 	}
-	return time.Duration(number(14)+number(15)) * time.Second / ticks, number(24) * int64(os.Getpagesize())
+	return time.Duration(number(14)+number(15)+number(16)+number(17)) * time.Second / ticks, number(24) * int64(os.Getpagesize())
 }
 
 // freePorts returns loopback addresses that nobody listens on now.

@@ -53,6 +53,7 @@ const defaultTimeout = 60 * time.Second
 type Result struct {
 	Topology *topology.Topology
 	Findings diagnostic.List   // in source order
+	Waived   diagnostic.List   // what waivers accept, in source order
 	Sources  map[string][]byte // the files read, by name
 	Phases   []Phase           // what the time went into, in order
 
@@ -131,10 +132,11 @@ func (c *compilation) compile(opts Options) (*Result, error) {
 	c.unknownRules(t, own.names)
 	Derive(t)
 	findings := slices.Concat(c.findings, k.findings, own.findings, c.duplicates())
-	findings = c.waive(findings, opts.Now, own.names)
+	findings, waived := c.waive(findings, opts.Now, own.names)
 	res := &Result{
 		Topology: t,
 		Findings: grade(findings, t.Severity).Sort(),
+		Waived:   grade(waived, t.Severity).Sort(),
 		Sources:  own.sources(),
 		lost:     c.lost,
 		partial:  c.partial(),

@@ -44,7 +44,8 @@ func (e *editor) remove(i int, path ...string) (diagnostic.Edit, bool) {
 	if !ok || !isList || i >= len(list.Elts) {
 		return diagnostic.Edit{}, false
 	}
-	return e.edit(d.file, cuetext.List(e.x.texts[d.file], list).Remove(i)), true
+	b, _ := cuetext.In(e.x.texts[d.file], list)
+	return e.edit(d.file, b.Remove(i)), true
 }
 
 // edit is an edit of a file, at its lines and columns.
@@ -78,8 +79,8 @@ func (f field) under(labels ...string) field {
 // the file that declares the site.
 func (e *editor) insert(f field, path ...string) (diagnostic.Edit, bool) {
 	if d, s := e.braces(path); s != nil {
-		b, _ := cuetext.Struct(e.x.texts[d.file], s)
-		at := b.Len()
+		b, _ := cuetext.In(e.x.texts[d.file], s)
+		at := b.End()
 		if f.name != "" {
 			at = b.Successor(s.Elts, f.name, strings.Compare)
 		}

@@ -91,6 +91,17 @@ func (k *checker) disable(f found) (diagnostic.Edit, bool) {
 
 // address writes the one address at which the peer takes what the link speaks.
 func (k *checker) address(f found) (diagnostic.Edit, string, bool) {
+	all := k.candidates(f)
+	if len(all) != 1 {
+		return diagnostic.Edit{}, "", false
+	}
+	edit, ok := k.edit.literal(cuetext.Quote(all[0]), linkPath(f.site, f.peer, "server")...)
+	return edit, "write server: " + cuetext.Quote(all[0]), ok
+}
+
+// candidates are the addresses at which the peer takes what the link speaks, in
+// order.
+func (k *checker) candidates(f found) []string {
 	l, _ := k.t.Sites[f.site].Link(f.peer)
 	host := addressOf(l).host
 	var all, near []string
@@ -109,11 +120,7 @@ func (k *checker) address(f found) (diagnostic.Edit, string, bool) {
 		all = near
 	}
 	slices.Sort(all)
-	if all = slices.Compact(all); len(all) != 1 {
-		return diagnostic.Edit{}, "", false
-	}
-	edit, ok := k.edit.literal(cuetext.Quote(all[0]), linkPath(f.site, f.peer, "server")...)
-	return edit, "write server: " + cuetext.Quote(all[0]), ok
+	return slices.Compact(all)
 }
 
 // rename makes cluster.name the site's key, unless a link somewhere goes by the

@@ -16,6 +16,7 @@ import (
 	"cuelang.org/go/cue/cuecontext"
 	cueerrors "cuelang.org/go/cue/errors"
 
+	"clink/compiler/cuetext"
 	"clink/diagnostic"
 	"clink/topology"
 )
@@ -42,7 +43,7 @@ type team struct {
 // is a finding, and none of the rules are then evaluated: what they share may
 // be in it.
 func (c *compilation) readTeam() (*team, error) {
-	t := &team{c: c, texts: map[string][]byte{}, names: map[string]bool{}}
+	t := &team{c: c, texts: map[string][]byte{}, names: map[string]bool{}, index: newIndex(nil, nil)}
 	entries, err := fs.ReadDir(c.src.fsys, rulesDir)
 	if errors.Is(err, fs.ErrNotExist) {
 		return t, nil
@@ -77,6 +78,83 @@ func (c *compilation) readTeam() (*team, error) {
 		t.names[name] = true
 	}
 	return t, nil
+}
+
+// An OwnRule is a rule of a topology's own.
+type OwnRule struct {
+	Name string
+	Pos  diagnostic.Pos // of its name in the source
+	Doc  string         // the comment above it, "" for none
+}
+
+// OwnRules are the rules in rules/ whose names are written out there, in the
+// order of the source. They are not evaluated; a file that does not parse gives
+// none.
+func OwnRules(fsys fs.FS) ([]OwnRule, error) {
+	t, err := (&compilation{src: &source{fsys: fsys}}).readTeam()
+	if err != nil {
+		return nil, err
+	}
+	var l []OwnRule
+	for name := range t.index.find("findings").written() {
+		if _, builtin := diagnostic.FindRule(name); !builtin {
+			at := []string{"findings", name}
+			l = append(l, OwnRule{name, t.index.labelPos(at...), t.doc(at)})
+		}
+	}
+	return l, nil
+}
+
+// doc is the comment above the first field at the path, or above the field that
+// it is the only one of, as in findings: "a-rule": [...].
+func (t *team) doc(path []string) string {
+	pos := t.index.labelPos(path...)
+	for _, f := range t.files {
+		if f.Filename != pos.File {
+			continue
+		}
+		for _, d := range f.Decls {
+			if text, ok := docAt(d, pos); ok {
+				return text
+			}
+		}
+	}
+	return ""
+}
+
+// docAt finds the field with a label at pos in d, and returns its comment.
+func docAt(d ast.Decl, pos diagnostic.Pos) (string, bool) {
+	f, ok := d.(*ast.Field)
+	if !ok {
+		return "", false
+	}
+	if cuetext.NodePos(f.Label) == pos {
+		return comment(f), true
+	}
+	s, ok := f.Value.(*ast.StructLit)
+	if !ok {
+		return "", false
+	}
+	for _, e := range s.Elts {
+		if text, ok := docAt(e, pos); ok {
+			if text == "" && len(s.Elts) == 1 && !s.Lbrace.IsValid() {
+				text = comment(f)
+			}
+			return text, true
+		}
+	}
+	return "", false
+}
+
+// comment is the text of the comment above a field.
+func comment(f *ast.Field) string {
+	var l []string
+	for _, g := range ast.Comments(f) {
+		if g.Doc {
+			l = append(l, strings.TrimSpace(g.Text()))
+		}
+	}
+	return strings.Join(l, "\n\n")
 }
 
 // sources are all texts that findings may speak of.

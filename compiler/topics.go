@@ -2,7 +2,6 @@ package compiler
 
 import (
 	"fmt"
-	"slices"
 	"strconv"
 	"strings"
 
@@ -65,22 +64,9 @@ func reservedHelp(f topic.Filter) string {
 // redundant tells each filter that another one covers; of equal ones all but
 // the last, as EMQX does.
 func (k *checker) redundant(site string, l topology.Link, filters []topic.Filter, places []int) {
-	var wild []int // only these cover more than themselves
-	same := map[topic.Filter][]int{}
-	for i, f := range filters {
-		same[f] = append(same[f], i)
-		if strings.ContainsAny(string(f), "+#") {
-			wild = append(wild, i)
-		}
-	}
-	for i, f := range filters {
-		j := slices.IndexFunc(wild, func(j int) bool { return filters[j] != f && filters[j].Covers(f) })
-		again := slices.IndexFunc(same[f], func(j int) bool { return j > i })
-		switch {
-		case j >= 0 && (again < 0 || wild[j] < same[f][again]):
-			k.redundantFinding(site, l, f, filters[wild[j]], places[i], places[wild[j]])
-		case again >= 0:
-			k.redundantFinding(site, l, f, f, places[i], places[same[f][again]])
+	for i, j := range topic.Covering(filters) {
+		if j >= 0 {
+			k.redundantFinding(site, l, filters[i], filters[j], places[i], places[j])
 		}
 	}
 }

@@ -27,41 +27,48 @@ type waiver struct {
 	used   map[string]bool
 }
 
-// waive takes away the findings that waivers accept. A waived rule does not
-// gate either. It tells waivers that are past their date or accept nothing.
-func (c *compilation) waive(l diagnostic.List, now time.Time, own map[string]bool) diagnostic.List {
-	var all []*waiver
+// waive parts the findings that waivers accept from the others. A waived rule
+// does not gate either. It tells waivers that are past their date or accept
+// nothing.
+func (c *compilation) waive(all diagnostic.List, now time.Time, own map[string]bool) (l, waived diagnostic.List) {
+	var waivers []*waiver
 	for _, f := range c.files {
 		w := waiverReader{c: c, own: own}
 		w.decls(f.Decls, diagnostic.Pos{File: f.Filename, Line: 1, Column: 1, EndLine: 1 << 30})
-		all = append(all, w.found...)
-		l = append(l, w.faults...)
+		waivers = append(waivers, w.found...)
+		all = append(all, w.faults...)
 	}
-	if len(all) == 0 {
-		return l
+	if len(waivers) == 0 {
+		return all, nil
 	}
 	by := map[ruleIn][]*waiver{}
-	for _, w := range all {
+	for _, w := range waivers {
 		for _, rule := range w.rules {
 			by[ruleIn{rule, w.over.File}] = append(by[ruleIn{rule, w.over.File}], w)
 		}
 	}
-	l = slices.DeleteFunc(l, func(d diagnostic.Diagnostic) bool {
-		waived := false
+	for _, d := range all {
 		for _, pos := range c.concerns(d) {
 			for _, w := range by[ruleIn{d.Rule, pos.File}] {
-				if within(w.over, pos) {
-					w.used[d.Rule] = true
-					waived = waived || !w.expired(now)
+				if !within(w.over, pos) {
+					continue
+				}
+				w.used[d.Rule] = true
+				if d.Waiver == "" && !w.expired(now) {
+					d.Waiver = w.reason
 				}
 			}
 		}
-		return waived
-	})
-	for _, w := range all {
+		if d.Waiver != "" {
+			waived = append(waived, d)
+		} else {
+			l = append(l, d)
+		}
+	}
+	for _, w := range waivers {
 		l = append(l, w.findings(now)...)
 	}
-	return l
+	return l, waived
 }
 
 func (w *waiver) expired(now time.Time) bool {

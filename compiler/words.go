@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"clink/diagnostic"
@@ -76,7 +77,6 @@ func (k *checker) wordNameMismatch(f found, d *diagnostic.Diagnostic) {
 
 func (k *checker) wordUnknown(f found, d *diagnostic.Diagnostic) {
 	d.Message, d.Label = fmt.Sprintf("%s links to %s, but no site has that name", f.site, f.peer), "this link"
-	names := k.t.Names()
 	if meant := k.meant(f.site, f.peer); meant != "" {
 		d.Message += "; did you mean " + meant + "?"
 		d.Related = related(meant+" is here", k.t.Sites[meant].Pos)
@@ -153,8 +153,35 @@ func (k *checker) wordServer(f found, d *diagnostic.Diagnostic) {
 		d.Related = append(d.Related, related(f.peer+" is here", peer.Pos)...)
 		return
 	}
-	d.Help = fmt.Sprintf("write server: %q", should.String())
-	d.Related = append(d.Related, k.listeners(peer, should.String(), f.peer+" listens here")...)
+	k.wordAddresses(f, d, should.String())
+}
+
+// wordAddresses names what server could be: the nearest address first. Where
+// others fit too, only the author knows which one was meant.
+func (k *checker) wordAddresses(f found, d *diagnostic.Diagnostic, nearest string) {
+	const few = 3
+	all := []string{nearest}
+	for _, a := range k.candidates(f) {
+		if a != nearest {
+			all = append(all, a)
+		}
+	}
+	named := all[:min(few, len(all))]
+	d.Help = "write server: " + strconv.Quote(nearest)
+	for _, a := range named[1:] {
+		d.Help += " or " + strconv.Quote(a)
+	}
+	if more := len(all) - len(named); more > 0 {
+		d.Help += fmt.Sprintf(", or one of %s's %d other endpoints", f.peer, more)
+	}
+	seen := map[diagnostic.Pos]bool{}
+	for _, a := range named {
+		for _, r := range k.listeners(k.t.Sites[f.peer], a, f.peer+" listens here") {
+			if !seen[r.Pos] {
+				seen[r.Pos], d.Related = true, append(d.Related, r)
+			}
+		}
+	}
 }
 
 // listeners is the place of the site's listener at the address, else of its

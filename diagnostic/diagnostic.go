@@ -90,6 +90,8 @@ type Diagnostic struct {
 	Label string  `json:"-"` // words beside the carets of the snippet, such as "this link"
 	Help  string  `json:"-"` // what to do next, one line without the leading "help: "
 	Holds []Scope `json:"-"` // what stays at its last good state if the rule gates
+
+	Waiver string `json:"-"` // the reason why the finding is accepted; "": it is not
 }
 
 // A Related is another place that a finding speaks of.

@@ -79,6 +79,11 @@ func drawReport(t *rapid.T) diagnostic.Report {
 		if rapid.Bool().Draw(t, "fix") {
 			d.Fix = &diagnostic.Fix{Message: text.Draw(t, "fix message"), Edits: []diagnostic.Edit{{Pos: drawPos(t), Text: text.Draw(t, "fix text")}, {Pos: drawPos(t)}}}
 		}
+		if rapid.Bool().Draw(t, "waived") {
+			d.Waiver = "because " + text.Draw(t, "reason")
+			r.Waived = append(r.Waived, d)
+			continue
+		}
 		r.Findings = append(r.Findings, d)
 	}
 	return r

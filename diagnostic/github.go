@@ -44,7 +44,7 @@ func (r Report) command(d Diagnostic) string {
 	props = append(props, "title="+property("clinkc "+d.Rule))
 	text := visible(d.Message)
 	for _, rel := range d.Related {
-		text += "\n" + visible(r.place(rel.Pos.File)+strings.TrimPrefix(rel.Pos.String(), rel.Pos.File)+": "+rel.Message)
+		text += "\n" + visible(r.at(rel.Pos)+": "+rel.Message)
 	}
 	if help := d.help(); help != "" {
 		text += "\nhelp: " + visible(help)

@@ -21,6 +21,7 @@ type jsonReport struct {
 type jsonSummary struct {
 	Errors   int `json:"errors"`
 	Warnings int `json:"warnings"`
+	Waived   int `json:"waived"`
 	Sites    int `json:"sites"`
 	Links    int `json:"links"`
 }
@@ -38,6 +39,7 @@ func (r Report) WriteJSON(w io.Writer) error {
 		Summary: jsonSummary{
 			Errors:   r.Findings.Count(Error),
 			Warnings: r.Findings.Count(Warning),
+			Waived:   len(r.Waived),
 			Sites:    r.Sites,
 			Links:    r.Links,
 		},

@@ -41,8 +41,8 @@ type (
 
 // WriteJUnit writes the report as JUnit XML: a suite for the topology, a case
 // for each finding, and one that passes for each site without any. A finding
-// below [Report.FailOn] is a case that passes and says what was found. The files
-// of cases are named as seen from the root of the checkout (see [Report.Prefix]).
+// below [Report.FailOn] is a case that passes and says what was found. Files are
+// named as seen from the root of the checkout (see [Report.Prefix]).
 func (r Report) WriteJUnit(w io.Writer) error {
 	suite := junitSuite{Name: "clinkc vet"}
 	troubled := map[string]bool{}
@@ -73,7 +73,7 @@ func (r Report) WriteJUnit(w io.Writer) error {
 }
 
 func (r Report) junitCase(d Diagnostic) junitCase {
-	c := junitCase{Class: "topology", Name: d.Rule + " at " + d.Pos.String(), Line: d.Pos.Line}
+	c := junitCase{Class: "topology", Name: d.Rule + " at " + r.at(d.Pos), Line: d.Pos.Line}
 	if d.Pos.File != "" {
 		c.File = r.place(d.Pos.File)
 	}
@@ -81,12 +81,12 @@ func (r Report) junitCase(d Diagnostic) junitCase {
 		c.Class = d.Sites[0]
 	}
 	var text strings.Builder
-	fmt.Fprintf(&text, "%s[%s]: %s\n%s", d.Severity, d.Rule, visible(d.Message), visible(d.Pos.String()))
+	fmt.Fprintf(&text, "%s[%s]: %s\n%s", d.Severity, d.Rule, visible(d.Message), visible(r.at(d.Pos)))
 	if d.Label != "" {
 		fmt.Fprintf(&text, ": %s", visible(d.Label))
 	}
 	for _, rel := range d.Related {
-		fmt.Fprintf(&text, "\n%s: %s", visible(rel.Pos.String()), visible(rel.Message))
+		fmt.Fprintf(&text, "\n%s: %s", visible(r.at(rel.Pos)), visible(rel.Message))
 	}
 	if help := d.help(); help != "" {
 		fmt.Fprintf(&text, "\nhelp: %s", visible(help))

@@ -10,6 +10,7 @@ import (
 type Report struct {
 	Revision string            // of the source that was checked
 	Findings List              // in the order in which they are printed
+	Waived   List              // what is accepted: counted, and shown where a format has a place for it
 	Sites    int               // how many were checked
 	Links    int               // how many were checked
 	Sources  map[string][]byte // by Pos.File, for snippets; a file that is not here is named without one
@@ -31,10 +32,14 @@ func (r Report) summary() string {
 			found = append(found, plural(n, s.String()))
 		}
 	}
-	if found == nil {
-		return checked + ": no findings"
+	waived := ""
+	if n := len(r.Waived); n > 0 {
+		waived = fmt.Sprintf(", %d waived", n)
 	}
-	return strings.Join(found, ", ") + " in " + checked
+	if found == nil {
+		return checked + ": no findings" + waived
+	}
+	return strings.Join(found, ", ") + waived + " in " + checked
 }
 
 // plural writes a count of things; an info is one finding among infos.

@@ -9,6 +9,7 @@ import (
 	"io"
 	"net/url"
 	"path"
+	"slices"
 	"strings"
 	"unicode/utf8"
 )
@@ -57,6 +58,12 @@ type (
 		Related      []sarifLocation   `json:"relatedLocations,omitempty"`
 		Fingerprints map[string]string `json:"partialFingerprints"`
 		Fixes        []sarifFix        `json:"fixes,omitempty"`
+		// Either all results of a log have the list, or none does.
+		Suppressions []sarifSuppression `json:"suppressions,omitzero"`
+	}
+	sarifSuppression struct {
+		Kind          string `json:"kind"`
+		Justification string `json:"justification"`
 	}
 	sarifLocation struct {
 		ID       *int          `json:"id,omitempty"`
@@ -102,16 +109,17 @@ const (
 // are relative to the root of the checkout (see [Report.Prefix]), columns are
 // counted as SARIF does by default, in units of UTF-16.
 //
-// A result's partialFingerprints do not change when lines move.
+// A result's partialFingerprints do not change when lines move. What is waived
+// is a result with a suppression and the reason.
 func (r Report) WriteSARIF(w io.Writer) error {
-	s := sarifWriter{Report: r, columns: columns{r.Sources, map[string][][]byte{}}, index: map[string]int{}, prints: map[string]int{}}
+	s := sarifWriter{Report: r, all: slices.Concat(r.Findings, r.Waived), columns: columns{r.Sources, map[string][][]byte{}}, index: map[string]int{}, prints: map[string]int{}}
 	run := sarifRun{
 		Tool:       sarifTool{sarifDriver{Name: "clinkc", Version: r.Version, Rules: s.rules()}},
 		ColumnKind: "utf16CodeUnits",
 		BaseIDs:    map[string]sarifArtifact{sarifRoot: {Description: &sarifText{"the root of the checkout"}}},
 		Results:    []sarifResult{},
 	}
-	for _, d := range r.Findings {
+	for _, d := range s.all {
 		run.Results = append(run.Results, s.result(d))
 	}
 	enc := json.NewEncoder(w)
@@ -125,6 +133,7 @@ func (r Report) WriteSARIF(w io.Writer) error {
 
 type sarifWriter struct {
 	Report
+	all     List // what is found, and then what is waived
 	columns columns
 	index   map[string]int // of rules
 	prints  map[string]int // fingerprints, and how often each was given
@@ -157,7 +166,7 @@ func (s *sarifWriter) rules() []sarifRule {
 			Default: sarifConfig{level(r.Severity)},
 		})
 	}
-	for _, d := range s.Findings {
+	for _, d := range s.all {
 		if _, known := s.index[d.Rule]; known || d.Rule == "" {
 			continue
 		}
@@ -173,6 +182,12 @@ func (s *sarifWriter) result(d Diagnostic) sarifResult {
 		RuleID: d.Rule, Level: level(d.Severity), Message: sarifText{d.Message},
 		Locations:    []sarifLocation{{Physical: s.physical(d.Pos)}},
 		Fingerprints: map[string]string{"clink/v1": s.fingerprint(d)},
+	}
+	if len(s.Waived) > 0 {
+		res.Suppressions = []sarifSuppression{}
+	}
+	if d.Waiver != "" {
+		res.Suppressions = append(res.Suppressions, sarifSuppression{"inSource", d.Waiver})
 	}
 	if i, ok := s.index[d.Rule]; ok {
 		res.RuleIndex = &i
@@ -247,6 +262,14 @@ func (r Report) place(file string) string {
 		return file
 	}
 	return path.Join(r.Prefix, file)
+}
+
+// at is a position as seen from the root of the checkout.
+func (r Report) at(p Pos) string {
+	if p.File != "" {
+		p.File = r.place(p.File)
+	}
+	return p.String()
 }
 
 // uri is a slash-separated name as a relative reference.

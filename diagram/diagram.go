@@ -213,6 +213,18 @@ func (e *Edge) compare(was Edge, changes map[[2]string]flow.Change) bool {
 	return len(ab.Starts)+len(ab.Stops)+len(ba.Starts)+len(ba.Stops) > 0 || e.AHalf != was.AHalf || e.BHalf != was.BHalf
 }
 
+// told is d without what would be said twice: all of an added link starts, and
+// what starts is among the topics.
+func (d Direction) told(change string) Direction {
+	switch {
+	case change == added:
+		d.Starts = nil
+	case slices.Equal(d.Starts, d.Topics):
+		d.Topics = nil
+	}
+	return d
+}
+
 // JSON returns the graph as indented JSON with a newline at the end.
 func (g Graph) JSON() ([]byte, error) {
 	text, err := json.MarshalIndent(g, "", "  ")

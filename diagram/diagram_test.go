@@ -418,6 +418,16 @@ func TestDiff(t *testing.T) {
 	if got != want {
 		t.Errorf("got  %s\nwant %s", got, want)
 	}
+	titles := ""
+	for _, l := range parse(t, g.SVG(diagram.Options{})).all("link") {
+		titles += l.Children[0].Text + "\n"
+	}
+	if want := "a – b: configured\na → b: cmd/#\nb → a: t/#, u/+/status\n" +
+		"a – c: removed\na → c: stops: cmd/#\nc → a: stops: t/#, u/+/status\n" +
+		"a – d: added\na → d: cmd/#\nd → a: t/#, u/+/status\n" +
+		"a – e: changed\na → e: stops: cmd/#\ne → a: t/#, u/+/status\n"; titles != want {
+		t.Errorf("titles are\n%swant\n%s", titles, want)
+	}
 	states := ""
 	for _, l := range parse(t, g.SVG(diagram.Options{})).all("link") {
 		states += l.attr("data-state") + " "

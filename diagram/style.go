@@ -92,19 +92,20 @@ func (e Edge) state(status map[[2]string]string) string {
 
 // words are what the picture says, in one language.
 type words struct {
-	title, empty, hint, nothing   string
-	carries                       string
-	starts, stops                 string
-	join, colon, more, half, live string
-	kinds                         map[string]string // as the box has it
-	kindsInFull                   map[string]string
-	halves                        map[string]string
+	title, empty, hint, nothing string
+	carries                     string
+	starts, stops               string
+	join, also, colon           string
+	more, half, live            string
+	kinds                       map[string]string // as the box has it
+	kindsInFull                 map[string]string
+	halves                      map[string]string
 }
 
 var english = words{
 	title: "Linked clusters: %d sites, %d links", empty: "No sites yet", hint: "clinkc init writes a first topology",
 	nothing: "nothing", carries: "topics travel this way", starts: "starts", stops: "stops",
-	join: ", ", colon: ": ", more: "%d more", half: "half of %s", live: "at %s",
+	join: ", ", also: "; ", colon: ": ", more: "%d more", half: "half of %s", live: "at %s",
 	kinds: map[string]string{topology.EMQX: "EMQX", topology.External: "external", unknown: "no such site"},
 	kindsInFull: map[string]string{
 		topology.Embedded: "embedded", topology.EMQX: "EMQX", topology.External: "external", unknown: "no such site",
@@ -115,7 +116,7 @@ var english = words{
 var chinese = words{
 	title: "集群连接：%d 个站点，%d 个连接", empty: "还没有站点", hint: "clinkc init 可生成第一个拓扑",
 	nothing: "无", carries: "主题传送方向", starts: "开始", stops: "停止",
-	join: "，", colon: "：", more: "另有 %d 个", half: "%s 一侧", live: "在 %s",
+	join: "，", also: "；", colon: "：", more: "另有 %d 个", half: "%s 一侧", live: "在 %s",
 	kinds: map[string]string{topology.EMQX: "EMQX", topology.External: "外部", unknown: "站点不存在"},
 	kindsInFull: map[string]string{
 		topology.Embedded: "内嵌", topology.EMQX: "EMQX", topology.External: "外部", unknown: "站点不存在",

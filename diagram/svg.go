@@ -400,8 +400,8 @@ func (p *picture) linkTitle(s *stroke) string {
 	a, b := clip(visible(e.A), titleName), clip(visible(e.B), titleName)
 	l := []string{
 		a + " – " + b + p.words.colon + s.look.word(p.options.Lang),
-		a + " → " + b + p.words.colon + p.direction(e.AToB),
-		b + " → " + a + p.words.colon + p.direction(e.BToA),
+		a + " → " + b + p.words.colon + p.direction(e.AToB.told(e.Change)),
+		b + " → " + a + p.words.colon + p.direction(e.BToA.told(e.Change)),
 	}
 	for _, h := range []struct{ name, peer, own, half string }{{e.A, e.B, a, e.AHalf}, {e.B, e.A, b, e.BHalf}} {
 		if h.half != enabled {
@@ -414,14 +414,17 @@ func (p *picture) linkTitle(s *stroke) string {
 }
 
 func (p *picture) direction(d Direction) string {
-	text := p.filters(d.Topics)
+	var l []string
+	if len(d.Topics) > 0 || len(d.Starts)+len(d.Stops) == 0 {
+		l = append(l, p.filters(d.Topics))
+	}
 	if len(d.Starts) > 0 {
-		text += "; " + p.words.starts + p.words.colon + p.filters(d.Starts)
+		l = append(l, p.words.starts+p.words.colon+p.filters(d.Starts))
 	}
 	if len(d.Stops) > 0 {
-		text += "; " + p.words.stops + p.words.colon + p.filters(d.Stops)
+		l = append(l, p.words.stops+p.words.colon+p.filters(d.Stops))
 	}
-	return text
+	return strings.Join(l, p.words.also)
 }
 
 func (p *picture) filters(l []topic.Filter) string {

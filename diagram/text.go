@@ -98,7 +98,7 @@ func (e Edge) label(text func(string) string, newline string) string {
 	for _, d := range []struct {
 		sign string
 		way  Direction
-	}{{"→", e.AToB}, {"←", e.BToA}} {
+	}{{"→", e.AToB.told(e.Change)}, {"←", e.BToA.told(e.Change)}} {
 		if some := brief(d.way.Topics, text); some != "" {
 			l = append(l, d.sign+" "+some)
 		}

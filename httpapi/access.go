@@ -71,11 +71,20 @@ func (a *api) logged(next http.Handler) http.Handler {
 			if r.Method != http.MethodGet && r.Method != http.MethodHead {
 				level = slog.LevelInfo
 			}
-			a.Log.Log(r.Context(), level, "request", "method", r.Method, "path", r.URL.Path, "key", c.name,
+			a.Log.Log(r.Context(), level, "request", "method", limited(r.Method), "path", cut(r.URL.Path), "key", c.name,
 				"status", rec.status, "ms", time.Since(began).Milliseconds(), "from", r.RemoteAddr, "request", c.id)
 		}()
 		next.ServeHTTP(rec, r)
 	})
+}
+
+// cut keeps what anybody can have logged short.
+func cut(path string) string {
+	const most = 1000
+	if len(path) <= most {
+		return path
+	}
+	return strings.ToValidUTF8(path[:most], "") + "…"
 }
 
 // panicked keeps a fault of ours from being the end of the connection.

@@ -52,7 +52,7 @@ func (a *api) authenticate(r *http.Request) (who actor, byCookie bool, err error
 		if err != nil {
 			return actor{}, false, unauthorized("AUTHORIZATION_HEADER_ERROR", "Support authorization: basic. Send the API key and its secret; clinkd says at its start where they are")
 		}
-		who, ok := a.sessions.find(c.Value)
+		who, ok := a.sessions.find(c.Value, a.Keys.proof)
 		if !ok {
 			return actor{}, true, unauthorized("TOKEN_TIME_OUT", "The session has ended; sign in again")
 		}
@@ -123,7 +123,8 @@ func sameOrigin(r *http.Request) (given, same bool) {
 // process's: a page whose name was made to point here must not be answered.
 func (a *api) ownHost(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		if a.knownHost(r) {
+		health := r.URL.Path == "/livez" || r.URL.Path == "/readyz" // probes come by any name, and nothing is told them
+		if health || a.knownHost(r) {
 			next.ServeHTTP(w, r)
 			return
 		}
@@ -133,9 +134,6 @@ func (a *api) ownHost(next http.Handler) http.Handler {
 }
 
 func (a *api) knownHost(r *http.Request) bool {
-	if r.URL.Path == "/livez" || r.URL.Path == "/readyz" {
-		return true // probes come by any name, and there is nothing to protect
-	}
 	host := strings.ToLower(strings.TrimSuffix(hostOnly(r.Host), "."))
 	if slices.ContainsFunc(a.Hosts, func(h string) bool { return strings.EqualFold(h, host) }) {
 		return true

@@ -2,10 +2,13 @@ package httpapi_test
 
 import (
 	"bytes"
+	"context"
+	"encoding/json"
 	"fmt"
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"slices"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -300,8 +303,8 @@ func TestGuessingIsDamped(t *testing.T) {
 		if got := do("GET", "/cluster/links", admin, "", guesser); got.Code != 429 {
 			t.Errorf("the right secret, from the guesser: %d", got.Code)
 		}
-		if got := do("GET", "/cluster/links", admin, "", from("198.51.100.1:5")); got.Code != 429 {
-			t.Errorf("the key from an address that never proved it: %d", got.Code)
+		if got := do("GET", "/cluster/links", admin, "", from("198.51.100.1:5")); got.Code != 200 {
+			t.Errorf("the owner, from an address that never proved the key: %d", got.Code)
 		}
 		if got := do("GET", "/cluster/links", admin, "", owner); got.Code != 200 {
 			t.Errorf("the owner, meanwhile: %d", got.Code)
@@ -401,4 +404,130 @@ func TestPanic(t *testing.T) {
 	if res.StatusCode != http.StatusInternalServerError || !strings.Contains(body, "under request job-1") || !contained(log.String(), "level=ERROR", "request=job-1", "status=500") {
 		t.Errorf("= %d %s\n%s", res.StatusCode, body, log.String())
 	}
+}
+
+// Keys that are taken away or changed end what was opened with them.
+func TestKeysAreReloaded(t *testing.T) {
+	k, err := httpapi.ParseKeys([]byte("old:one\nkept:two:viewer\nraised:three:viewer\n"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	w := newWorld(t)
+	h := httpapi.New(w, httpapi.Options{Keys: k, Log: slog.New(slog.DiscardHandler), Writer: w, Token: "t0ken"})
+	do := func(method, path, body string, with func(*http.Request)) *httptest.ResponseRecorder {
+		r := httptest.NewRequest(method, path, strings.NewReader(body))
+		r.Host = "localhost:18083"
+		r.Header.Set("Content-Type", "application/json")
+		r.Header.Set("Sec-Fetch-Site", "same-origin")
+		with(r)
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		return rec
+	}
+	cookies := map[string]*http.Cookie{}
+	for name, body := range map[string]string{"old": `{"key":"old","secret":"one"}`, "kept": `{"key":"kept","secret":"two"}`, "raised": `{"key":"raised","secret":"three"}`, "once": `{"token":"t0ken"}`} {
+		rec := do("POST", "/session", body, func(*http.Request) {})
+		if rec.Code != 200 {
+			t.Fatalf("sign in as %s: %d %s", name, rec.Code, rec.Body)
+		}
+		cookies[name] = rec.Result().Cookies()[0]
+	}
+	status := func(name string) int {
+		return do("GET", "/sites", "", func(r *http.Request) { r.AddCookie(cookies[name]) }).Code
+	}
+	if err := k.Reload([]byte("nonsense")); err == nil || status("old") != 200 {
+		t.Errorf("Reload of nonsense = %v, and then %d", err, status("old"))
+	}
+	if err := k.Reload([]byte("kept:two:viewer\nraised:three\nnew:four\n")); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"old": 401, "kept": 200, "raised": 401, "once": 200} {
+		if got := status(name); got != want {
+			t.Errorf("the session of %s: %d, want %d", name, got, want)
+		}
+	}
+	for _, tt := range []struct {
+		name, secret string
+		want         int
+	}{{"old", "one", 401}, {"new", "four", 200}} {
+		if got := do("GET", "/sites", "", func(r *http.Request) { r.SetBasicAuth(tt.name, tt.secret) }).Code; got != tt.want {
+			t.Errorf("the key %s: %d, want %d", tt.name, got, tt.want)
+		}
+	}
+}
+
+// Every path of the API but three wants a key, and every one that changes
+// anything an administrator's. The paths are the document's.
+func TestRolesOnEveryRoute(t *testing.T) {
+	var doc struct {
+		Paths      map[string]map[string]json.RawMessage
+		Components struct {
+			PathItems map[string]map[string]json.RawMessage
+		}
+	}
+	if err := json.Unmarshal(httpapi.Document(), &doc); err != nil {
+		t.Fatal(err)
+	}
+	do := direct(t, httpapi.Options{})
+	open := []string{"GET /livez", "GET /readyz", "POST /session"}
+	n := 0
+	for path, item := range doc.Paths {
+		var ref string
+		if json.Unmarshal(item["$ref"], &ref); ref != "" {
+			item = doc.Components.PathItems[strings.TrimPrefix(ref, "#/components/pathItems/")]
+		}
+		path = strings.NewReplacer("{name}", "cl-b", "{site}", "site-a").Replace(path)
+		for method := range item {
+			method = strings.ToUpper(method)
+			if !slices.Contains([]string{"GET", "PUT", "POST", "DELETE", "PATCH"}, method) || slices.Contains(open, method+" "+path) || path == "/events" {
+				continue
+			}
+			n++
+			body := map[bool]string{true: "{}"}[strings.HasPrefix(method, "P")]
+			if got := do(method, path, "", body, nil); got.Code != 401 {
+				t.Errorf("%s %s without a key: %d %s", method, path, got.Code, got.Body)
+			}
+			if got := do(method, path, "slow:hashed", body, nil); (got.Code == 403) == (method == "GET" || path == "/session") {
+				t.Errorf("%s %s as a viewer: %d %s", method, path, got.Code, got.Body)
+			}
+		}
+	}
+	if n < 25 {
+		t.Errorf("%d routes were tried", n)
+	}
+}
+
+// What a link's answer is tagged with is never newer than the answer: a write
+// with it would be made by somebody who has not seen what it replaces.
+func TestTagsAreNoNewerThanTheirLinks(t *testing.T) {
+	w := newWorld(t)
+	w.links = append(w.links, w.link(map[string]any{"name": "cl-b", "server": "h:1", "topics": []any{}}))
+	s := &moving{world: w}
+	h := httpapi.New(s, httpapi.Options{Keys: keys(t), Log: slog.New(slog.DiscardHandler), Writer: w})
+	for _, path := range []string{"/cluster/links", "/cluster/links/cl-b"} {
+		r := httptest.NewRequest("GET", path, nil)
+		r.Host = "localhost"
+		r.SetBasicAuth("admin", "s3cret")
+		rec := httptest.NewRecorder()
+		h.ServeHTTP(rec, r)
+		if want := fmt.Sprintf(`"r%d"`, s.read); rec.Code != 200 || rec.Header().Get("ETag") != want {
+			t.Errorf("%s: %d, ETag %s, want %s", path, rec.Code, rec.Header().Get("ETag"), want)
+		}
+	}
+}
+
+// A moving store is at another revision each time that its links were read, and
+// has loaded one that is not in force yet.
+type moving struct {
+	*world
+	at, read int
+}
+
+func (m *moving) Links(ctx context.Context, site string) ([]httpapi.Link, error) {
+	m.read, m.at = m.at, m.at+1
+	return m.world.Links(ctx, site)
+}
+
+func (m *moving) State() httpapi.State {
+	return httpapi.State{Revision: "loaded", InForce: map[string]string{"site-a": fmt.Sprintf("r%d", m.at)}}
 }

@@ -169,6 +169,11 @@ func (p *parser) value() (any, error) {
 	case json.Delim('['):
 		return p.array()
 	}
+	if n, ok := tok.(json.Number); ok {
+		if _, err := n.Float64(); err != nil {
+			return nil, fmt.Errorf("the number %s is out of range", limited(n.String()))
+		}
+	}
 	return tok, nil
 }
 

@@ -31,7 +31,7 @@ func tags(header []string) (list []string, any bool, err error) {
 
 // ifMatch returns the revision that a write is made on, "" for any. Of several
 // it is the one that the source is at.
-func (a *api) ifMatch(r *http.Request) (string, error) {
+func (a *api) ifMatch(r *http.Request, site string) (string, error) {
 	if len(r.Header.Values("If-None-Match")) > 0 {
 		return "", bad("If-None-Match is not taken on writes; POST creates a link and never changes one, If-Match changes only what you have seen")
 	}
@@ -39,8 +39,10 @@ func (a *api) ifMatch(r *http.Request) (string, error) {
 	if err != nil || len(list) == 0 {
 		return "", err
 	}
-	if current := a.store.State().Revision; slices.Contains(list, current) {
-		return current, nil
+	for _, current := range []string{a.store.State().Revision, a.inForce(site)} {
+		if slices.Contains(list, current) {
+			return current, nil
+		}
 	}
 	return list[len(list)-1], nil
 }

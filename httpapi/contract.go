@@ -44,6 +44,7 @@ type Written struct {
 	Revision string // of the source with the change in it
 	Created  bool   // by a "put": there was no such link
 	InForce  bool   // false: it is in the source, and will be in force
+	Reason   string // why it is not in force yet
 	Links    []Link // those written, or for a "replace" all
 	Findings diagnostic.List
 	Halves   []Half
@@ -56,6 +57,7 @@ type Written struct {
 // "written" (its site runs elsewhere) or "unpushed".
 type Half struct {
 	Site  string `json:"site"`
+	Peer  string `json:"-"`
 	State string `json:"state"`
 }
 

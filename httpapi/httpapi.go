@@ -68,8 +68,10 @@ type Listener struct {
 type State struct {
 	Started          time.Time
 	Revision, Commit string
+	InForce          map[string]string // by site: the revision that its links were last brought to
 	Findings         diagnostic.List
-	AllSites         int // in the source
+	Waived           diagnostic.List // what waivers accept
+	AllSites         int             // in the source
 	AllLinks         int
 	Held             []topology.Held
 	Suspensions      []topology.Suspension

@@ -33,6 +33,7 @@ type store struct {
 }
 
 func (s *store) Sites() []string { return slices.Sorted(maps.Keys(s.links)) }
+
 func (s *store) Links(_ context.Context, site string) ([]httpapi.Link, error) {
 	return s.links[site], s.err
 }
@@ -345,9 +346,11 @@ func TestSeveralSites(t *testing.T) {
 
 func TestReadiness(t *testing.T) {
 	srv := serve(t, &store{links: map[string][]httpapi.Link{"site-a": nil}, state: httpapi.State{NotReady: []string{"the source does not parse"}}})
-	res, body := request(t, "GET", srv.URL+"/readyz", "")
-	if res.StatusCode != 503 || !strings.Contains(body, "does not parse") {
-		t.Errorf("readyz = %d %s", res.StatusCode, body)
+	for key, told := range map[string]bool{"": false, "admin:wrong": false, "admin:s3cret": true} {
+		res, body := request(t, "GET", srv.URL+"/readyz", key)
+		if res.StatusCode != 503 || !strings.Contains(body, "not ready") || strings.Contains(body, "does not parse") != told {
+			t.Errorf("readyz with the key %q = %d %s", key, res.StatusCode, body)
+		}
 	}
 }
 
@@ -361,10 +364,11 @@ func TestStoreThatFails(t *testing.T) {
 
 func TestFindings(t *testing.T) {
 	s := &store{links: map[string][]httpapi.Link{"site-a": nil}, state: httpapi.State{Revision: "rev1", AllSites: 2, AllLinks: 3,
+		Waived:   diagnostic.List{{Rule: "one-sided", Severity: diagnostic.Error, Waiver: "known"}},
 		Findings: diagnostic.List{{Rule: "one-sided", Severity: diagnostic.Error, Message: "m", Pos: diagnostic.Pos{File: "a.cue", Line: 1, Column: 2, EndLine: 1, EndColumn: 5}}}}}
 	_, body := request(t, "GET", serve(t, s).URL+"/api/v5/findings", "admin:s3cret")
 	contains(t, "", decode[any](t, body), decode[any](t, `{"version":1,"revision":"rev1","findings":[{"rule":"one-sided","severity":"error","related":[],"sites":[],"fix":null,
-		"pos":{"file":"a.cue","line":1,"column":2,"end_line":1,"end_column":5}}],"summary":{"errors":1,"warnings":0,"sites":2,"links":3}}`))
+		"pos":{"file":"a.cue","line":1,"column":2,"end_line":1,"end_column":5}}],"summary":{"errors":1,"warnings":0,"waived":1,"sites":2,"links":3}}`))
 }
 
 func TestMetrics(t *testing.T) {

@@ -82,11 +82,12 @@ func (b *buckets) makeRoom() {
 	}
 }
 
-// A damper slows down whoever guesses secrets, without shutting out the owner
-// of a key that somebody else guesses at: an address that has proved a key
-// before is held back for that key by its own failures alone.
+// A damper slows down whoever guesses secrets, by his address. It never holds
+// back a key as such: to guess at it would be a way to shut out its owner. An
+// address that has proved a key before is held back for that key by its own
+// failures alone.
 type damper struct {
-	address, key, pair *buckets
+	address, pair *buckets
 
 	mu     sync.Mutex
 	proved map[string]time.Time
@@ -96,10 +97,7 @@ type damper struct {
 const provedFor = 12 * time.Hour
 
 func newDamper() *damper {
-	return &damper{
-		address: newBuckets(1, 30), key: newBuckets(0.2, 20), pair: newBuckets(0.2, 20),
-		proved: map[string]time.Time{},
-	}
+	return &damper{address: newBuckets(1, 30), pair: newBuckets(0.2, 20), proved: map[string]time.Time{}}
 }
 
 // wait returns how long to wait before the next try of a key from an address.
@@ -107,13 +105,12 @@ func (d *damper) wait(address, key string) time.Duration {
 	if d.known(address, key) {
 		return d.pair.wait(pairOf(address, key))
 	}
-	return max(d.address.wait(address), d.key.wait(short(key)))
+	return d.address.wait(address)
 }
 
 func (d *damper) failed(address, key string) {
 	d.pair.take(pairOf(address, key))
 	d.address.take(address)
-	d.key.take(short(key))
 }
 
 func (d *damper) passed(address, key string) {

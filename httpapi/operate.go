@@ -23,7 +23,7 @@ func (a *api) namedPeer(r *http.Request) (site, peer string, err error) {
 	if site, err = a.site(r); err != nil {
 		return "", "", err
 	}
-	l, err := a.namedLink(r)
+	l, _, err := a.namedLink(r)
 	return site, l.Name, err
 }
 

@@ -1,6 +1,7 @@
 package httpapi
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -17,9 +18,17 @@ func (a *api) livez(w http.ResponseWriter, _ *http.Request) error {
 	return nil
 }
 
-func (a *api) readyz(w http.ResponseWriter, _ *http.Request) error {
+// readyz tells anybody whether the process is ready, and who has a key also why
+// it is not: the reasons quote the source.
+func (a *api) readyz(w http.ResponseWriter, r *http.Request) error {
 	if reasons := a.store.State().NotReady; len(reasons) > 0 {
-		reply(w, http.StatusServiceUnavailable, map[string]any{"status": "not ready", "reasons": reasons})
+		body := map[string]any{"status": "not ready"}
+		if a.knownHost(r) {
+			if _, _, err := a.authenticate(r); err == nil {
+				body["reasons"] = reasons
+			}
+		}
+		reply(w, http.StatusServiceUnavailable, body)
 		return nil
 	}
 	reply(w, http.StatusOK, map[string]string{"status": "ok"})
@@ -48,7 +57,7 @@ func (a *api) findings(w http.ResponseWriter, r *http.Request) error {
 	s := a.store.State()
 	setTag(w, s.Revision)
 	w.Header().Set("Content-Type", "application/json")
-	report := diagnostic.Report{Revision: s.Revision, Findings: s.Findings, Sites: s.AllSites, Links: s.AllLinks}
+	report := diagnostic.Report{Revision: s.Revision, Findings: s.Findings, Waived: s.Waived, Sites: s.AllSites, Links: s.AllLinks}
 	if err := report.WriteJSON(w); err != nil {
 		a.Log.Debug("answer "+r.URL.Path, "err", err)
 	}
@@ -97,50 +106,60 @@ func (a *api) site(r *http.Request) (string, error) {
 		message: "This process runs several sites: put /sites/NAME in front of the path, NAME one of " + strings.Join(names, ", ")}
 }
 
-// siteLinks returns the links of the request's site.
-func (a *api) siteLinks(r *http.Request) ([]Link, error) {
+// siteLinks returns the links of the request's site, and the revision that they
+// are at: one that is no newer than they are, since who writes with it as
+// If-Match says that he has seen it.
+func (a *api) siteLinks(r *http.Request) (links []Link, revision string, err error) {
 	site, err := a.site(r)
 	if err != nil {
-		return nil, err
+		return nil, "", err
 	}
-	links, err := a.store.Links(r.Context(), site)
+	revision = a.inForce(site) // before the links are read
+	links, err = a.store.Links(r.Context(), site)
 	if err != nil && !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
 		err = fmt.Errorf("read the links of site %s: %w", site, err)
 	}
-	return links, err
+	return links, revision, err
+}
+
+func (a *api) inForce(site string) string {
+	s := a.store.State()
+	return cmp.Or(s.InForce[site], s.Revision)
 }
 
 func (a *api) links(w http.ResponseWriter, r *http.Request) error {
-	links, err := a.siteLinks(r)
+	links, revision, err := a.siteLinks(r)
 	if err == nil {
-		a.tagged(w, http.StatusOK, answers(links))
+		setTag(w, revision)
+		reply(w, http.StatusOK, answers(links))
 	}
 	return err
 }
 
-func (a *api) namedLink(r *http.Request) (Link, error) {
-	links, err := a.siteLinks(r)
+func (a *api) namedLink(r *http.Request) (l Link, revision string, err error) {
+	links, revision, err := a.siteLinks(r)
 	if err != nil {
-		return Link{}, err
+		return Link{}, "", err
 	}
 	name, _ := pathVar(r, "name")
 	i := slices.IndexFunc(links, func(l Link) bool { return l.Name == name })
 	if i < 0 {
-		return Link{}, notFound()
+		return Link{}, "", notFound()
 	}
-	return links[i], nil
+	return links[i], revision, nil
 }
 
 func (a *api) link(w http.ResponseWriter, r *http.Request) error {
-	l, err := a.namedLink(r)
+	l, revision, err := a.namedLink(r)
 	if err == nil {
-		a.tagged(w, http.StatusOK, answer(l))
+		setTag(w, revision)
+		reply(w, http.StatusOK, answer(l))
 	}
 	return err
 }
 
 func (a *api) linkMetrics(w http.ResponseWriter, r *http.Request) error {
-	l, err := a.namedLink(r)
+	l, _, err := a.namedLink(r)
 	if err == nil {
 		reply(w, http.StatusOK, metricsAnswer(l.Observed))
 	}

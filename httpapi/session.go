@@ -35,6 +35,7 @@ type sessions struct {
 
 type session struct {
 	actor
+	proof        [sha256.Size]byte // of the key that opened it; zero: of none
 	opened, used time.Time
 }
 
@@ -55,7 +56,7 @@ func (s session) ends() time.Time {
 }
 
 // open begins a session and returns the cookie's value.
-func (s *sessions) open(who actor) (string, time.Time) {
+func (s *sessions) open(who actor, proof [sha256.Size]byte) (string, time.Time) {
 	random := make([]byte, 32)
 	rand.Read(random) // never fails
 	value := base64.RawURLEncoding.EncodeToString(random)
@@ -65,7 +66,7 @@ func (s *sessions) open(who actor) (string, time.Time) {
 		s.makeRoom()
 	}
 	now := time.Now()
-	opened := session{who, now, now}
+	opened := session{who, proof, now, now}
 	s.byDigest[sha256.Sum256([]byte(value))] = opened
 	return value, opened.ends()
 }
@@ -88,8 +89,9 @@ func (s *sessions) makeRoom() {
 	}
 }
 
-// find returns whose session a cookie's value names, and counts it as used.
-func (s *sessions) find(value string) (actor, bool) {
+// find returns whose session a cookie's value names, and counts it as used. One
+// whose key is no longer as it was, as proof tells, has ended.
+func (s *sessions) find(value string, proof func(key string) [sha256.Size]byte) (actor, bool) {
 	digest := sha256.Sum256([]byte(value))
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -98,7 +100,7 @@ func (s *sessions) find(value string) (actor, bool) {
 		return actor{}, false
 	}
 	now := time.Now()
-	if one.ended(now) {
+	if one.ended(now) || one.proof != [sha256.Size]byte{} && one.proof != proof(one.name) {
 		delete(s.byDigest, digest)
 		return actor{}, false
 	}
@@ -177,29 +179,33 @@ func (a *api) signIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	who, err := a.credentials(r, body)
+	who, proof, err := a.credentials(r, body)
 	if err != nil {
 		return err
 	}
-	value, ends := a.sessions.open(who)
+	value, ends := a.sessions.open(who, proof)
 	setCookie(w, r, value, time.Until(ends).Round(time.Second))
 	callOf(r).actor = who
 	reply(w, http.StatusOK, map[string]any{"key": who.name, "role": who.role, "expires": ends.UTC()})
 	return nil
 }
 
-// credentials returns who a sign-in proves to be.
-func (a *api) credentials(r *http.Request, body map[string]any) (actor, error) {
+// credentials returns who a sign-in proves to be, and what stands for the key
+// that it took.
+func (a *api) credentials(r *http.Request, body map[string]any) (who actor, proof [sha256.Size]byte, err error) {
 	token, byToken := body["token"].(string)
 	key, byKey := body["key"].(string)
 	sec, hasSecret := body["secret"].(string)
 	switch {
 	case byToken && len(body) == 1:
-		return a.checkToken(r, token)
+		who, err = a.checkToken(r, token)
+		return who, proof, err
 	case byKey && hasSecret && len(body) == 2:
-		return a.check(r, key, sec)
+		proof = a.Keys.proof(key) // before the check: a key that changes meanwhile opens none
+		who, err = a.check(r, key, sec)
+		return who, proof, err
 	}
-	return actor{}, bad(`Sign in with {"key":"…","secret":"…"} or with {"token":"…"}, the one-time token that clinkd prints at its start`)
+	return who, proof, bad(`Sign in with {"key":"…","secret":"…"} or with {"token":"…"}, the one-time token that clinkd prints at its start`)
 }
 
 func (a *api) checkToken(r *http.Request, token string) (actor, error) {

@@ -1,12 +1,19 @@
 package httpapi
 
-import "strings"
+import (
+	"strings"
+
+	"clink/internal/suggest"
+)
+
+// reach is how far off a candidate may not be any more.
+const reach = 3
 
 // didYouMean names the one candidate that a misspelt word is close to.
 func didYouMean(word string, candidates []string) string {
-	best, most, tied := "", 3, false
+	best, most, tied := "", reach, false
 	for _, c := range candidates {
-		switch d := distance(strings.ToLower(word), c); {
+		switch d := suggest.Distance(strings.ToLower(word), c, reach); {
 		case d < most:
 			best, most, tied = c, d, false
 		case d == most:
@@ -17,28 +24,4 @@ func didYouMean(word string, candidates []string) string {
 		return ""
 	}
 	return "; did you mean " + best + "?"
-}
-
-// distance is the number of letters to insert, delete or replace to make b of
-// a; of words that cannot be close it only says that.
-func distance(a, b string) int {
-	if len(a) > len(b)+3 || len(b) > len(a)+3 {
-		return 4
-	}
-	row := make([]int, len(b)+1)
-	for j := range row {
-		row[j] = j
-	}
-	for i := range len(a) {
-		diagonal := row[0]
-		row[0] = i + 1
-		for j := range len(b) {
-			cost := 1
-			if a[i] == b[j] {
-				cost = 0
-			}
-			diagonal, row[j+1] = row[j+1], min(diagonal+cost, row[j+1]+1, row[j]+1)
-		}
-	}
-	return row[len(b)]
 }

@@ -172,7 +172,7 @@ func (a *api) newWrite(r *http.Request, op string) (Write, error) {
 		return Write{}, err
 	}
 	wr := Write{Site: site, Op: op, By: callOf(r).name, RequestID: callOf(r).id}
-	if wr.IfMatch, err = a.ifMatch(r); err != nil {
+	if wr.IfMatch, err = a.ifMatch(r, site); err != nil {
 		return Write{}, err
 	}
 	flags := map[string]*bool{"pair": &wr.Pair, "dry_run": &wr.DryRun, "override": &wr.Override, "strict": &wr.Strict}
@@ -249,11 +249,16 @@ func (a *api) answerWrite(w http.ResponseWriter, wr Write, done Written) {
 	}
 	switch {
 	case !done.InForce || wr.Op != opDelete && wr.Op != opReplace && len(done.Links) == 0:
-		reply(w, http.StatusAccepted, map[string]any{"revision": done.Revision, "findings": done.Findings, "halves": done.Halves})
+		reply(w, http.StatusAccepted, struct {
+			Revision string          `json:"revision"`
+			Reason   string          `json:"reason,omitempty"`
+			Findings diagnostic.List `json:"findings"`
+			Halves   []Half          `json:"halves"`
+		}{done.Revision, done.Reason, done.Findings, done.Halves})
 	case wr.Op == opDelete:
 		w.WriteHeader(http.StatusNoContent)
 	case wr.Op == opReplace:
-		reply(w, status, map[string]any{"links": answers(done.Links), "findings": done.Findings, "halves": done.Halves})
+		reply(w, status, writtenList(wr.Site, done))
 	default:
 		reply(w, status, writeAnswer{answer(done.Links[0]), done.Findings, done.Halves})
 	}
@@ -261,6 +266,7 @@ func (a *api) answerWrite(w http.ResponseWriter, wr Write, done Written) {
 
 // stale answers a write that came too late, with what there is now.
 func (a *api) stale(w http.ResponseWriter, r *http.Request, wr Write, ref *Refusal) error {
+	revision := a.inForce(wr.Site)
 	links, err := a.store.Links(r.Context(), wr.Site)
 	if err != nil {
 		return err
@@ -275,7 +281,7 @@ func (a *api) stale(w http.ResponseWriter, r *http.Request, wr Write, ref *Refus
 	if e.Current, err = json.Marshal(current); err != nil {
 		return err
 	}
-	setTag(w, a.store.State().Revision)
+	setTag(w, revision)
 	reply(w, http.StatusPreconditionFailed, e)
 	return nil
 }

@@ -120,7 +120,7 @@ func TestOtherHalfsTopicsAreRefused(t *testing.T) {
 func TestAnswersCanBeSentBack(t *testing.T) {
 	w := newWorld(t)
 	url := writable(t, w) + "/cluster/links"
-	w.written = httpapi.Written{Findings: oneSided, Halves: []httpapi.Half{{Site: "site-a", State: "applied"}}}
+	w.written = httpapi.Written{Findings: oneSided, Halves: []httpapi.Half{{Site: "site-a", Peer: "clA", State: "applied"}}}
 	_, written := send(t, "POST", url, admin, newLink, nil)
 	_, got := request(t, "GET", url+"/clA", admin)
 	for _, body := range []string{written, got} {
@@ -135,13 +135,44 @@ func TestAnswersCanBeSentBack(t *testing.T) {
 		}
 	}
 	_, list := request(t, "GET", url, admin)
-	if res, answer := send(t, "PUT", url, admin, list, nil); res.StatusCode != 200 || !contained(answer, `{"findings":[{"rule":"one-sided"`, `"links":[{"name":"clA"`, `"halves":[{"site":"site-a","state":"applied"}]`) {
+	if res, answer := send(t, "PUT", url, admin, list, nil); res.StatusCode != 200 || !contained(answer, `[{"name":"clA"`, `"findings":[{"rule":"one-sided"`, `"halves":[{"site":"site-a","state":"applied"}]}]`) {
 		t.Errorf("the list sent back: %d %s", res.StatusCode, answer)
 	}
 	withInbound := strings.TrimSuffix(newLink, "}") + `,"inbound":{"state":"online","username":"u"}}`
 	send(t, "PUT", url+"/clA", admin, withInbound, nil)
 	if in := fmt.Sprint(w.last(t).Links[0]["inbound"]); in != "map[username:u]" {
 		t.Errorf("inbound was handed on as %s", in)
+	}
+}
+
+// Each link of a list that is written has what is to be told of it.
+func TestWrittenListTellsEachLink(t *testing.T) {
+	w := newWorld(t)
+	url := writable(t, w) + "/cluster/links"
+	finding := func(rule string, line int, sites ...string) diagnostic.Diagnostic {
+		return diagnostic.Diagnostic{Rule: rule, Severity: diagnostic.Warning, Message: "m", Pos: diagnostic.Pos{File: "other.cue", Line: line}, Sites: sites}
+	}
+	held := finding("topic-redundant", 1, "site-a")
+	held.Holds = []diagnostic.Scope{{Site: "site-a", Peer: "clB"}}
+	w.written = httpapi.Written{
+		Findings: diagnostic.List{finding("names-b", 1, "clB", "site-a"), finding("gone", 1, "site-a", "clZ"), held, finding("nowhere", 1, "site-a")},
+		Halves:   []httpapi.Half{{Site: "site-a", Peer: "clA", State: "applied"}, {Site: "site-a", Peer: "clB", State: "applied"}, {Site: "site-a", Peer: "clZ", State: "applied"}, {Site: "clB", Peer: "site-a", State: "written"}},
+	}
+	res, body := send(t, "PUT", url+"?prune=true", admin, "["+newLink+","+strings.Replace(newLink, "clA", "clB", 1)+"]", nil)
+	if res.StatusCode != 200 {
+		t.Fatalf("= %d %s", res.StatusCode, body)
+	}
+	var got []string
+	for _, l := range decode[[]struct {
+		Name     string
+		Findings []struct{ Rule string }
+		Halves   []httpapi.Half
+	}](t, body) {
+		got = append(got, fmt.Sprint(l.Name, l.Findings, l.Halves))
+	}
+	want := []string{"clA[{nowhere}] [{site-a  applied}]", "clB[{names-b} {topic-redundant}] [{site-a  applied} {clB  written}]"}
+	if !slices.Equal(got, want) {
+		t.Errorf("got  %q\nwant %q", got, want)
 	}
 }
 

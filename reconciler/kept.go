@@ -7,10 +7,10 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"io/fs"
 	"os"
-	"path/filepath"
 	"reflect"
+
+	"clink/internal/atomicfile"
 )
 
 // ErrUnusable says that a file does not hold what it should in a form that
@@ -31,8 +31,8 @@ func (k kept) head() string { return "clink " + k.what + ", version %d, %d bytes
 
 // save writes v to path, for the file's owner alone, so that a crash at any
 // moment leaves either the old or the new. A file that holds v already is not
-// written again.
-func (k kept) save(path string, v any) error {
+// written again. The other paths get the same.
+func (k kept) save(path string, v any, others ...string) error {
 	tree, err := plain(reflect.ValueOf(v))
 	if err != nil {
 		return fmt.Errorf("save the %s: %w", k.what, err)
@@ -45,13 +45,17 @@ func (k kept) save(path string, v any) error {
 		return fmt.Errorf("save the %s: its %d bytes are more than %d", k.what, len(body), k.most)
 	}
 	head := fmt.Appendf(nil, k.head(), keptVersion, len(body), sha256.Sum256(body))
-	if holds(path, head, len(body)) {
-		return nil
+	data := append(bytes.Clone(head), body...)
+	var errs []error
+	for _, path := range append([]string{path}, others...) {
+		if holds(path, head, len(body)) {
+			continue
+		}
+		if err := atomicfile.Replace(path, data); err != nil {
+			errs = append(errs, fmt.Errorf("save the %s: %w", k.what, err))
+		}
 	}
-	if err := replace(path, append(head, body...)); err != nil {
-		return fmt.Errorf("save the %s: %w", k.what, err)
-	}
-	return nil
+	return errors.Join(errs...)
 }
 
 // holds reports whether the file begins with head, and is as long as it says.
@@ -67,30 +71,6 @@ func holds(path string, head []byte, body int) bool {
 		return false
 	}
 	return bytes.Equal(got, head) && info.Size() == int64(len(head)+body) && info.Mode().Perm() == 0o600
-}
-
-// replace writes beside path, and then renames over it.
-func replace(path string, data []byte) (err error) {
-	tmp := path + ".tmp"
-	if err := os.Remove(tmp); err != nil && !errors.Is(err, fs.ErrNotExist) {
-		return err
-	}
-	f, err := os.OpenFile(tmp, os.O_WRONLY|os.O_CREATE|os.O_EXCL, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(data)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	if err := os.Rename(tmp, path); err != nil {
-		return errors.Join(err, os.Remove(tmp))
-	}
-	dir, err := os.Open(filepath.Dir(path))
-	if err != nil {
-		return err
-	}
-	return errors.Join(dir.Sync(), dir.Close())
 }
 
 // read reads what save wrote into the struct that v points to; check says what

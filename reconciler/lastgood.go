@@ -19,8 +19,11 @@ var lastGoodFile = kept{what: "last good state", most: 256 << 20}
 // SaveLastGood writes the state to path so that a crash at any moment leaves
 // either the old or the new one. Only the file's owner may read it: it holds
 // the literals among the secrets ([clink/internal/secret.Ref.GobEncode]). A
-// file that holds the same state already is not written again.
-func SaveLastGood(path string, g LastGood) error { return lastGoodFile.save(path, g) }
+// file that holds the same state already is not written again. It is written to
+// the other paths alike.
+func SaveLastGood(path string, g LastGood, others ...string) error {
+	return lastGoodFile.save(path, g, others...)
+}
 
 // ReadLastGood reads what [SaveLastGood] wrote. Without a file the error is
 // [fs.ErrNotExist]. A file that is [ErrUnusable] is set aside under its name

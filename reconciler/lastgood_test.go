@@ -136,6 +136,16 @@ func TestLastGoodFile(t *testing.T) {
 	if err != nil || len(entries) != 1 {
 		t.Errorf("the directory holds %v, %v", entries, err)
 	}
+	// One place that cannot be written to keeps no other from having it.
+	second := filepath.Join(dir, "second")
+	if err := reconciler.SaveLastGood(path, smallGood(t, "r3"), filepath.Join(dir, "none", "x"), second); !errors.Is(err, fs.ErrNotExist) {
+		t.Errorf("of three, one into no directory: %v", err)
+	}
+	for _, at := range []string{path, second} {
+		if got, err := reconciler.ReadLastGood(at); err != nil || !reflect.DeepEqual(got, smallGood(t, "r3")) {
+			t.Errorf("ReadLastGood(%s) = %+v, %v", at, got, err)
+		}
+	}
 	if err := reconciler.SaveLastGood(filepath.Join(dir, "none", "x"), smallGood(t, "r1")); !errors.Is(err, fs.ErrNotExist) {
 		t.Errorf("into no directory: %v", err)
 	}

@@ -51,7 +51,7 @@ func (r *Reconciler) loaded(d Desired, gen uint64, began time.Time) {
 	if s.Revision != d.Revision || s.LoadError != "" || s.Loaded.IsZero() {
 		r.entered(d, began)
 	}
-	s.Revision, s.Commit, s.Findings, s.Held = d.Revision, d.Commit, d.Findings, slices.Clone(d.Held)
+	s.Revision, s.Commit, s.Findings, s.Waived, s.Held = d.Revision, d.Commit, d.Findings, d.Waived, slices.Clone(d.Held)
 	s.Loaded, s.LoadDuration, s.LoadError, s.FailingSince = now, now.Sub(began), "", time.Time{}
 	r.rec.gen, r.rec.began, r.rec.pending, r.rec.wanted, r.rec.counted = gen, began, map[string]bool{}, d, 0
 	for name := range s.Sites {

@@ -65,6 +65,7 @@ type Desired struct {
 	Commit   string
 	Author   string // who wrote the revision: an API key; "": somebody's editor
 	Findings diagnostic.List
+	Waived   diagnostic.List // what waivers accept
 	Held     []topology.Held
 }
 

@@ -19,6 +19,7 @@ type State struct {
 	Revision     string // of the last load that succeeded; "": none has yet
 	Commit       string
 	Findings     diagnostic.List
+	Waived       diagnostic.List // what waivers accept
 	Held         []topology.Held
 	Loaded       time.Time // when that load ended
 	LoadDuration time.Duration

@@ -100,15 +100,16 @@ func (d *Dir) Recover(ctx context.Context) error {
 	return d.recover()
 }
 
-// wrote reports whether rev is what the last replacement left, and nothing else
-// was seen since.
-func (d *Dir) wrote(rev string) bool {
+// wrote reports whether rev is what the last replacement left, and whether
+// something else has taken the place of that since the last call: then the
+// directory has changed, even if it is as it was before the replacement.
+func (d *Dir) wrote(rev string) (ours, gone bool) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if rev != d.written {
+	if gone = d.written != "" && rev != d.written; gone {
 		d.written = ""
 	}
-	return d.written != ""
+	return d.written != "", gone
 }
 
 // WriteError wraps an error of the disk in [ErrNoSpace] or [ErrReadOnly], where
@@ -133,6 +134,7 @@ type staged struct {
 	dir   *Dir
 	files []*stagedFile
 	dirs  []string // that hold any of them
+	kept  bool     // what lies beside the places is still needed
 }
 
 type stagedFile struct {
@@ -219,17 +221,34 @@ func (s *staged) commit() error {
 	for i, f := range s.files {
 		err := exchange(f.temp, f.place)
 		s.dir.step("exchanged " + f.name)
-		if err == nil && digestAt(f.temp) != f.old {
-			err = errors.Join(fmt.Errorf("%w: %s was saved in the same moment", ErrStale, f.name), exchange(f.temp, f.place))
-		}
-		if err != nil {
-			for _, done := range s.files[:i] {
-				err = errors.Join(err, exchange(done.temp, done.place))
-			}
-			return errors.Join(err, s.end())
+		switch {
+		case err != nil:
+			return s.back(i, err)
+		case digestAt(f.temp) != f.old:
+			return s.back(i+1, fmt.Errorf("%w: %s was saved in the same moment", ErrStale, f.name))
 		}
 	}
-	return s.end()
+	s.dir.step("all exchanged")
+	// The new texts are in force. Whoever is told that this failed would undo
+	// what they need.
+	if err := s.end(); err != nil {
+		s.dir.log.Warn("the source was changed, and it is not certain that this outlives a loss of power", "dir", s.dir.path, "err", err)
+	}
+	return nil
+}
+
+// back swaps back the first n files. What cannot be is left to the journal, and
+// to the next call that reads it.
+func (s *staged) back(n int, err error) error {
+	var left error
+	for _, done := range s.files[:n] {
+		left = errors.Join(left, exchange(done.temp, done.place))
+	}
+	if left != nil {
+		s.kept = true
+		return errors.Join(err, left)
+	}
+	return errors.Join(err, s.end())
 }
 
 // end makes what was done last, and takes the journal away.
@@ -246,7 +265,7 @@ func (s *staged) end() error {
 // discard takes away what lies beside the places.
 func (s *staged) discard() {
 	for _, f := range s.files {
-		if f.temp != "" {
+		if f.temp != "" && !s.kept {
 			_ = os.Remove(f.temp) // what stays is taken away by the next call
 		}
 	}

@@ -209,7 +209,7 @@ func crash(t *testing.T, dir, step string) {
 
 func TestReplaceSurvivesKill(t *testing.T) {
 	all := steps(t)
-	if want := []string{"staged a.cue", "staged b.cue", "journal written", "journal in force", "exchanged a.cue", "exchanged b.cue", "synced", "ended"}; !slices.Equal(all, want) {
+	if want := []string{"staged a.cue", "staged b.cue", "journal written", "journal in force", "exchanged a.cue", "exchanged b.cue", "all exchanged", "synced", "ended"}; !slices.Equal(all, want) {
 		t.Fatalf("the steps are %q", all)
 	}
 	for _, step := range all {
@@ -302,6 +302,21 @@ func TestWithIsTheSnapshotAfterReplace(t *testing.T) {
 	}
 }
 
+// A replacement that somebody takes back at once, before Watch has looked, is
+// told: whoever replaced goes by what he wrote.
+func TestWatchTellsOfAReplacementTakenBack(t *testing.T) {
+	dir := t.TempDir()
+	write(t, dir, "a.cue", oldA)
+	write(t, dir, "b.cue", oldB)
+	w := startWatch(t, dir, Options{})
+	_, err := w.d.Replace(t.Context(), snapshot(t, w.d), both())
+	must(t, err)
+	write(t, dir, "a.cue", oldA)
+	write(t, dir, "b.cue", oldB)
+	w.wake()
+	w.quiet()
+}
+
 // What a replacement left is known to whoever made it; what an editor saves
 // afterwards is told, also if it brings that state back.
 func TestWatchDoesNotEchoAReplacement(t *testing.T) {
@@ -342,5 +357,82 @@ func TestWatchDoesNotEchoAReplacement(t *testing.T) {
 	must(t, <-done)
 	if n := len(wakes); n != 0 {
 		t.Errorf("%d more wakes", n)
+	}
+}
+
+// Whoever replaced a file knows of that state, and acts upon it. If an editor
+// puts the old state back before anybody looks, that is news.
+func TestWatchTellsThatAReplacementWasUndone(t *testing.T) {
+	dir, d := pair(t)
+	wakes := 0
+	w := &watcher{dir: d, wake: func() { wakes++ }, stale: true, burst: burst{quiet: quiet, limit: longest}}
+	defer w.close()
+	w.look(t.Context(), time.Now())
+	_, err := d.Replace(t.Context(), snapshot(t, d), both())
+	must(t, err)
+	write(t, dir, "a.cue", oldA)
+	write(t, dir, "b.cue", oldB)
+	w.look(t.Context(), time.Now())
+	if wakes != 2 {
+		t.Errorf("%d wakes, want one at the beginning and one for what was put back", wakes)
+	}
+	w.look(t.Context(), time.Now())
+	if wakes != 2 {
+		t.Errorf("woken again for nothing")
+	}
+}
+
+// Once the new texts are in their places they are there, whatever goes wrong
+// after that: whoever is told otherwise takes away what they refer to.
+func TestReplaceThatCannotBeSyncedIsMade(t *testing.T) {
+	parent := t.TempDir()
+	dir, away := filepath.Join(parent, "topology"), filepath.Join(parent, "away")
+	write(t, dir, "a.cue", oldA)
+	d := open(t, dir, Options{Step: func(what string) {
+		if what == "all exchanged" {
+			must(t, os.Rename(dir, away)) // so that there is nothing to be synced
+		}
+	}})
+	_, err := d.Replace(t.Context(), snapshot(t, d), map[string][]byte{"a.cue": []byte(newA)})
+	must(t, os.Rename(away, dir))
+	if got := content(t, dir, "a.cue"); (err == nil) != (got == newA) {
+		t.Errorf("Replace = %v, and the file is %q", err, got)
+	}
+	must(t, d.Recover(t.Context()))
+	if l := leftovers(t, dir); len(l) > 0 {
+		t.Errorf("left: %v", l)
+	}
+}
+
+// Where one of several files cannot be swapped back, what was in its place is
+// kept, and the next call ends what was begun.
+func TestReplaceThatCannotBeTakenBackIsEnded(t *testing.T) {
+	dir, d := pair(t)
+	moved := filepath.Join(t.TempDir(), "a.cue")
+	d.step = func(what string) {
+		if what == "exchanged b.cue" {
+			write(t, dir, "b.cue", "b: 3 // not what was put there\n")
+			must(t, os.Rename(filepath.Join(dir, "a.cue"), moved))
+			matches, err := filepath.Glob(filepath.Join(dir, tempPrefix+"*"))
+			must(t, err)
+			for _, m := range matches {
+				if text, err := os.ReadFile(m); err == nil && string(text) == oldB {
+					must(t, os.WriteFile(m, []byte("b: 2\n"), 0o644)) // saved in the same moment
+				}
+			}
+		}
+	}
+	_, err := d.Replace(t.Context(), snapshot(t, d), both())
+	if err == nil {
+		t.Fatal("Replace succeeded")
+	}
+	must(t, os.Rename(moved, filepath.Join(dir, "a.cue")))
+	d.step = func(string) {}
+	must(t, d.Recover(t.Context()))
+	if l := leftovers(t, dir); len(l) > 0 {
+		t.Errorf("left: %v", l)
+	}
+	if a, b := content(t, dir, "a.cue"), content(t, dir, "b.cue"); a != newA || b != "b: 2\n" {
+		t.Errorf("a %q, b %q", a, b)
 	}
 }

@@ -7,7 +7,7 @@
 // dot are left out. It follows symbolic links to files, and to directories
 // inside the topology directory, so that Kubernetes' ConfigMap volumes read as
 // plain directories. It does not know what the files say: evaluating and
-// judging them is the compiler's.
+// judging them is the compiler's, and editing them that of package splice.
 package source
 
 import (

@@ -137,8 +137,9 @@ func (w *watcher) look(ctx context.Context, now time.Time) {
 	}
 	// Both are looked at: the extra files' states are noted by looking.
 	extra := w.dir.extraChanged()
-	changed := extra || rev != w.seen
-	if !extra && w.dir.wrote(rev) {
+	ours, gone := w.dir.wrote(rev)
+	changed := extra || gone || rev != w.seen
+	if !extra && ours {
 		w.seen, changed = rev, false // whoever wrote it knows
 	}
 	w.dir.log.Debug("looked at the topology directory", "dir", w.dir.path, "changed", changed, "err", err)

@@ -10,7 +10,7 @@ import (
 // false if there is none: then f is covered by the others together, which
 // [Filter.Covers] cannot tell of a single one (a and a/+/# together cover a/#).
 func Example(f Filter, others []Filter) (string, bool) {
-	s := search{others: others}
+	s := seeking{others: others}
 	for _, g := range others {
 		if !dollarApart(f, g) {
 			s.rests = append(s.rests, split(g))
@@ -36,17 +36,17 @@ func Example(f Filter, others []Filter) (string, bool) {
 	return s.text(), true
 }
 
-// A search follows one name, level by level, through many filters at once.
+// A seeking follows one name, level by level, through many filters at once.
 //
 // A level that f leaves open is one that no filter names: whatever matches
 // that, matches every other level too, so no other choice could do better.
-type search struct {
+type seeking struct {
 	others []Filter
 	rests  [][]string // of the filters that match so far
 	name   []string   // + for a level that no filter names
 }
 
-func (s *search) step(level string) {
+func (s *seeking) step(level string) {
 	s.name = append(s.name, level)
 	var left [][]string
 	for _, r := range s.rests {
@@ -61,23 +61,23 @@ func (s *search) step(level string) {
 }
 
 // matched reports whether a filter matches the name as it is.
-func (s *search) matched() bool {
+func (s *seeking) matched() bool {
 	return slices.ContainsFunc(s.rests, func(r []string) bool { return len(r) == 0 || lone(r, "#") })
 }
 
 // nameless reports whether what there is of the name is the empty text, which
 // is no topic name: /# matches it in theory alone.
-func (s *search) nameless() bool {
+func (s *seeking) nameless() bool {
 	return len(s.name) == 0 || len(s.name) == 1 && s.name[0] == ""
 }
 
 // endless reports whether a filter matches the name and whatever may follow.
-func (s *search) endless() bool {
+func (s *seeking) endless() bool {
 	return slices.ContainsFunc(s.rests, func(r []string) bool { return lone(r, "#") })
 }
 
 // text is the name with a word for the levels left open.
-func (s *search) text() string {
+func (s *seeking) text() string {
 	named := map[string]bool{}
 	for _, g := range s.others {
 		for l := range strings.SplitSeq(string(g), "/") {

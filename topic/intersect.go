@@ -90,18 +90,11 @@ func IntersectAll(f Filter, wanted []Filter) []Filter {
 // that another one covers, both in the given order. Of equal filters the last
 // is kept, as EMQX does (section 5.3).
 func Reduce(filters []Filter) (kept, redundant []Filter) {
-	for i, f := range filters {
-		covered := false
-		for j, g := range filters {
-			if i != j && g.Covers(f) && (g != f || j > i) {
-				covered = true
-				break
-			}
-		}
-		if covered {
-			redundant = append(redundant, f)
+	for i, by := range Covering(filters) {
+		if by >= 0 {
+			redundant = append(redundant, filters[i])
 		} else {
-			kept = append(kept, f)
+			kept = append(kept, filters[i])
 		}
 	}
 	return kept, redundant

@@ -2,6 +2,8 @@ package topic_test
 
 import (
 	"errors"
+	"fmt"
+	"math/rand/v2"
 	"slices"
 	"strings"
 	"testing"
@@ -259,6 +261,54 @@ func FuzzParse(f *testing.F) {
 	})
 }
 
+// Covering is a walk down a tree; what it finds is what comparing each with
+// each finds.
+func TestCoveringAgreesWithCovers(t *testing.T) {
+	r := rand.New(rand.NewPCG(1, 2))
+	words := []string{"a", "b", "+", "$x", ""}
+	for range 5000 {
+		var filters []topic.Filter
+		for range r.IntN(9) {
+			var levels []string
+			for range 1 + r.IntN(4) {
+				levels = append(levels, words[r.IntN(len(words))])
+			}
+			if r.IntN(3) == 0 {
+				levels = append(levels, "#")
+			}
+			if f, err := topic.Parse(strings.Join(levels, "/")); err == nil {
+				filters = append(filters, f)
+			}
+		}
+		got := topic.Covering(filters)
+		for i, f := range filters {
+			want := -1
+			for j, g := range filters {
+				if i != j && g.Covers(f) && (g != f || j > i) {
+					want = j
+					break
+				}
+			}
+			if got[i] != want {
+				t.Fatalf("%q: number %d is covered by %d, want %d", filters, i, got[i], want)
+			}
+		}
+	}
+}
+
+func TestCoveringOfManyIsQuick(t *testing.T) {
+	filters := make([]topic.Filter, 100_000)
+	for i := range filters {
+		filters[i] = topic.Filter(fmt.Sprintf("t/%d/#", i))
+	}
+	// Each with each would be ten thousand million comparisons.
+	for i, by := range topic.Covering(filters) {
+		if by != -1 {
+			t.Fatalf("%s is covered by %s", filters[i], filters[by])
+		}
+	}
+}
+
 func TestExample(t *testing.T) {
 	tests := []struct {
 		f, others string // others are separated by commas
@@ -282,8 +332,6 @@ func TestExample(t *testing.T) {
 	}
 }
 
-// An example is a name that only the one filter matches; where there is none,
-// none of many names is one.
 func TestExampleIsOne(t *testing.T) {
 	names := allNames()
 	rapid.Check(t, func(t *rapid.T) {

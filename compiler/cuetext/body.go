@@ -6,6 +6,7 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/token"
 )
 
 // A Body is what stands in a struct's braces, in a list's brackets, or in a
@@ -15,24 +16,33 @@ type Body struct {
 	open, shut int // behind the opening brace, and of the closing one
 	elts       [][2]int
 	list, file bool
+	ellipsis   bool // the last element is ...
 }
 
-// Struct is the body of a struct with braces; ok is false for one without.
-func Struct(text []byte, s *ast.StructLit) (Body, bool) {
-	if !s.Lbrace.IsValid() || !s.Rbrace.IsValid() {
-		return Body{}, false
+// In is the body of a file, a struct, a list, or an import declaration; ok is
+// false for one without braces, and for any other node.
+func In(text []byte, n ast.Node) (b Body, ok bool) {
+	between := func(open, shut token.Pos, elts [][2]int) (Body, bool) {
+		if !open.IsValid() || !shut.IsValid() {
+			return Body{}, false
+		}
+		return Body{text: text, open: open.Offset() + 1, shut: shut.Offset(), elts: elts}, true
 	}
-	return Body{text: text, open: s.Lbrace.Offset() + 1, shut: s.Rbrace.Offset(), elts: ranges(s.Elts)}, true
-}
-
-// List is the body of a list.
-func List(text []byte, l *ast.ListLit) Body {
-	return Body{text: text, open: l.Lbrack.Offset() + 1, shut: l.Rbrack.Offset(), elts: ranges(l.Elts), list: true}
-}
-
-// File is the body of a file.
-func File(text []byte, f *ast.File) Body {
-	return Body{text: text, shut: len(text), elts: ranges(f.Decls), file: true}
+	switch n := n.(type) {
+	case *ast.File:
+		return Body{text: text, shut: len(text), elts: ranges(n.Decls), file: true}, true
+	case *ast.StructLit:
+		b, ok = between(n.Lbrace, n.Rbrace, ranges(n.Elts))
+		if len(n.Elts) > 0 {
+			_, b.ellipsis = n.Elts[len(n.Elts)-1].(*ast.Ellipsis)
+		}
+	case *ast.ListLit:
+		b, ok = between(n.Lbrack, n.Rbrack, ranges(n.Elts))
+		b.list = true
+	case *ast.ImportDecl:
+		b, ok = between(n.Lparen, n.Rparen, ranges(n.Specs))
+	}
+	return b, ok
 }
 
 // ranges are those of the elements; comments are none.
@@ -46,8 +56,14 @@ func ranges[N ast.Node](nodes []N) [][2]int {
 	return l
 }
 
-// Len is the number of elements.
-func (b Body) Len() int { return len(b.elts) }
+// End is the index for an element at the end, which in CUE is in front of three
+// dots.
+func (b Body) End() int {
+	if b.ellipsis {
+		return len(b.elts) - 1
+	}
+	return len(b.elts)
+}
 
 // At returns which element begins at an offset, or -1.
 func (b Body) At(offset int) int {
@@ -115,7 +131,7 @@ func (b Body) indents() (inner, outer, unit string) {
 func (b Body) Insert(i int, line, block string) Edit {
 	nl := newline(b.text)
 	inner, outer, unit := b.indents()
-	lines := Block(block, inner, unit, nl)
+	lines := layOut(block, inner, unit, nl)
 	if b.list {
 		lines = inner + line + "," + nl
 	}
@@ -135,7 +151,7 @@ func (b Body) Insert(i int, line, block string) Edit {
 		if inner = indentAt(b.text, lineStart(b.text, b.shut)-1); b.list {
 			return Edit{at, at, inner + line + "," + nl}
 		}
-		return Edit{at, at, Block(block, inner, unit, nl)}
+		return Edit{at, at, layOut(block, inner, unit, nl)}
 	case !b.file && bytes.IndexByte(inside, '\n') < 0:
 		return b.inline(i, line)
 	case i < len(b.elts):
@@ -173,7 +189,7 @@ func (b Body) After(i int, line, block string) Edit {
 	if !b.file && bytes.IndexByte(b.text[b.open:b.shut], '\n') < 0 {
 		return b.inline(i+1, line)
 	}
-	return b.after(i, line, Block(block, inner, unit, nl))
+	return b.after(i, line, layOut(block, inner, unit, nl))
 }
 
 // after puts lines behind an element.
@@ -199,7 +215,7 @@ func (b Body) after(i int, line, lines string) Edit {
 // Append puts a statement at the end of a file, behind a blank line.
 func Append(text []byte, block string) Edit {
 	nl, at := newline(text), len(text)
-	lines := nl + Block(block, "", unitOf(text), nl)
+	lines := nl + layOut(block, "", unitOf(text), nl)
 	if at > 0 && text[at-1] != '\n' {
 		lines = nl + lines
 	}
@@ -211,22 +227,23 @@ func Append(text []byte, block string) Edit {
 func (b Body) Successor(elts []ast.Decl, name string, cmp func(a, b string) int) int {
 	var names []string
 	for _, el := range elts {
-		if _, comment := el.(*ast.CommentGroup); comment {
+		switch el.(type) {
+		case *ast.CommentGroup, *ast.Ellipsis:
 			continue
 		}
 		f, ok := el.(*ast.Field)
 		if !ok {
-			return len(b.elts)
+			return b.End()
 		}
 		n, ok := LabelName(f.Label)
 		if !ok {
-			return len(b.elts)
+			return b.End()
 		}
 		names = append(names, n)
 	}
 	i := slices.IndexFunc(names, func(n string) bool { return cmp(n, name) > 0 })
 	if i < 0 || !slices.IsSortedFunc(names, cmp) {
-		return len(b.elts)
+		return b.End()
 	}
 	return i
 }
@@ -249,9 +266,4 @@ func (b Body) spaced() bool {
 		}
 	}
 	return true
-}
-
-// Imports is the body of an import declaration with parentheses.
-func Imports(text []byte, d *ast.ImportDecl) Body {
-	return Body{text: text, open: d.Lparen.Offset() + 1, shut: d.Rparen.Offset(), elts: ranges(d.Specs)}
 }

@@ -59,9 +59,9 @@ func newline(text []byte) string {
 	return "\n"
 }
 
-// Block is CUE text in the form that "cue fmt" gives it, each line behind the
+// layOut is CUE text in the form that "cue fmt" gives it, each line behind the
 // indent, with unit for each further level and nl at its end.
-func Block(text, indent, unit, nl string) string {
+func layOut(text, indent, unit, nl string) string {
 	if nice, err := format.Source([]byte(text)); err == nil {
 		text = string(nice)
 	}

@@ -4,6 +4,7 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
+	"math/big"
 	"regexp"
 	"slices"
 	"strings"
@@ -55,6 +56,20 @@ func Label(name string) string {
 // number is JSON's form of one, of a size that can be evaluated.
 var number = regexp.MustCompile(`^-?(0|[1-9][0-9]{0,30})(\.[0-9]{1,30})?([eE][-+]?[0-9]{1,2})?$`)
 
+// Number is a JSON number in the one form in which it is written: a whole number
+// in digits, whatever fraction of zeros or exponent it came with. ok is false
+// for one that is none, or too long.
+func Number(v json.Number) (text string, ok bool) {
+	if !number.MatchString(v.String()) {
+		return "", false
+	}
+	r, ok := new(big.Rat).SetString(v.String())
+	if !ok || !r.IsInt() {
+		return v.String(), ok
+	}
+	return r.Num().String(), true
+}
+
 // An Order compares the names of fields of the struct with a name.
 type Order func(in, a, b string) int
 
@@ -72,10 +87,11 @@ func Value(in string, v any, order Order) (string, error) {
 		}
 		return Quote(v), nil
 	case json.Number:
-		if !number.MatchString(v.String()) {
+		n, ok := Number(v)
+		if !ok {
 			return "", fmt.Errorf("%.40q is no number that can be written", v.String())
 		}
-		return v.String(), nil
+		return n, nil
 	case int:
 		return fmt.Sprint(v), nil
 	case []any:

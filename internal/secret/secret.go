@@ -23,6 +23,9 @@ const Redacted = "******"
 // MaxSize bounds a credential read from a file, in bytes.
 const MaxSize = 64 << 10
 
+// Trimmed are the characters that do not count at the end of such a file.
+const Trimmed = " \t\r\n"
+
 const (
 	filePrefix = "file://"
 	envPrefix  = "env://"
@@ -136,7 +139,7 @@ func readFile(path string) (string, error) {
 	if err != nil {
 		return "", err
 	}
-	v := strings.TrimRight(string(b), " \t\r\n")
+	v := strings.TrimRight(string(b), Trimmed)
 	switch {
 	case len(b) > MaxSize:
 		return "", fmt.Errorf("%s is larger than %d bytes", path, MaxSize)

@@ -89,6 +89,9 @@ func (r *Repo) settle(ctx context.Context, list, added []name, err error) (strin
 // announce tells the index of files that it does not know, because git commits
 // no others by name, and returns them.
 func (r *Repo) announce(ctx context.Context, list []name) ([]name, error) {
+	if !slices.ContainsFunc(list, func(n name) bool { return n.exists && !n.inHead }) {
+		return nil, nil
+	}
 	out, err := r.git(ctx, append([]string{"ls-files", "-z", "--cached"}, pathspecs(list)...)...)
 	if err != nil {
 		return nil, err

@@ -157,3 +157,27 @@ func (l *lock) Unlock() {
 		l.t.Error("the lock was left before the file was there")
 	}
 }
+
+// A commit that a rebase has made another of is still there; one that was set
+// back behind is not.
+func TestContainsWhatWasRebased(t *testing.T) {
+	w := newWork(t)
+	r, err := Open(t.Context(), w.dir)
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.write("site.cue", "a: 2\n")
+	w.git("commit", "-q", "-am", "ours\n\nClink-Revision: 1")
+	ours := w.git("rev-parse", "HEAD")
+	w.git("checkout", "-q", "-b", "theirs", "HEAD~1")
+	w.write("other.cue", "b: 2\n")
+	w.git("commit", "-q", "-am", "theirs")
+	for _, want := range []bool{false, true} {
+		if in, err := r.Contains(t.Context(), ours); in != want || err != nil {
+			t.Errorf("contained: %v, %v, want %v", in, err, want)
+		}
+		if !want {
+			w.git("cherry-pick", ours)
+		}
+	}
+}

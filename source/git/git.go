@@ -252,8 +252,9 @@ func (r *Repo) idle(ctx context.Context) error {
 
 var objectID = regexp.MustCompile(`^[0-9a-f]{40}([0-9a-f]{24})?$`)
 
-// Contains tells whether HEAD is the commit with that id or comes after it. A
-// commit that the repository does not have is not contained.
+// Contains tells whether HEAD is the commit with that id or comes after it, or
+// after one with the same message: a rebase has made another of it. A commit
+// that the repository does not have is not contained.
 func (r *Repo) Contains(ctx context.Context, commit string) (bool, error) {
 	if !objectID.MatchString(commit) {
 		return false, fmt.Errorf("%q is no commit id", printable(commit, 80))
@@ -267,7 +268,32 @@ func (r *Repo) Contains(ctx context.Context, commit string) (bool, error) {
 			return false, err
 		}
 	}
-	return r.ancestor(ctx, commit, "HEAD")
+	if in, err := r.ancestor(ctx, commit, "HEAD"); in || err != nil {
+		return in, err
+	}
+	return r.rebased(ctx, commit)
+}
+
+// maxRebased is how far back from HEAD a commit that was rebased is looked for.
+const maxRebased = "1000"
+
+// rebased tells whether one of the commits that HEAD has and the commit has
+// not has its message.
+func (r *Repo) rebased(ctx context.Context, commit string) (bool, error) {
+	message, err := r.git(ctx, "log", "-1", "--format=%B", commit)
+	if err != nil {
+		return false, err
+	}
+	out, err := r.git(ctx, "log", "-n", maxRebased, "--format=%B%x00", commit+"..HEAD")
+	if err != nil {
+		return false, err
+	}
+	for other := range strings.SplitSeq(out, "\x00") {
+		if strings.TrimSpace(other) == strings.TrimSpace(message) {
+			return true, nil
+		}
+	}
+	return false, nil
 }
 
 func (r *Repo) ancestor(ctx context.Context, old, new string) (bool, error) {

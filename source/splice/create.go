@@ -28,7 +28,7 @@ func (h *half) create() error {
 	line, block := name+"{"+strings.Join(fields, ", ")+"}", name+"{\n"+strings.Join(fields, "\n")+"\n}"
 	path := h.linkPath()
 	if c, s, ok := h.amongLinks(); ok {
-		b, _ := cuetext.Struct(c.file.text, s)
+		b, _ := cuetext.In(c.file.text, s)
 		return c.file.apply(b.Insert(b.Successor(s.Elts, h.Peer, strings.Compare), line, block))
 	}
 	if done, err := h.besideLinks(line, block); done {
@@ -37,9 +37,9 @@ func (h *half) create() error {
 	for n := atLinks; n > atSite; n-- {
 		for _, c := range find(h.files, path[:n]...).chains {
 			if s := braces(c.last().Value); s != nil {
-				b, _ := cuetext.Struct(c.file.text, s)
+				b, _ := cuetext.In(c.file.text, s)
 				under := labels(path[n:atLink])
-				return c.file.apply(b.Insert(b.Len(), under+line, under+block))
+				return c.file.apply(b.Insert(b.End(), under+line, under+block))
 			}
 		}
 	}

@@ -115,7 +115,8 @@ func (c change) apply(text []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		text = cuetext.Apply(text, cuetext.List(text, list).Remove(i))
+		b, _ := cuetext.In(text, list)
+		text = cuetext.Apply(text, b.Remove(i))
 	}
 	for i, v := range values {
 		list, err := parseList(text)
@@ -128,7 +129,8 @@ func (c change) apply(text []byte) ([]byte, error) {
 			text = cuetext.Apply(text, cuetext.Edit{From: el.Pos().Offset(), To: el.End().Offset(), Text: v})
 			continue
 		}
-		text = cuetext.Apply(text, cuetext.List(text, list).Insert(at, v, v))
+		b, _ := cuetext.In(text, list)
+		text = cuetext.Apply(text, b.Insert(at, v, v))
 	}
 	return text, nil
 }

@@ -61,7 +61,7 @@ func (s *splicer) edit(e LinkEdit) error {
 	written := h.find()
 	switch {
 	case e.Want == nil && there && len(written.chains) == 0:
-		return h.generated("it cannot be deleted by itself")
+		return h.generated("deleted")
 	case e.Want == nil:
 		return h.delete()
 	case !there && len(written.chains) == 0:
@@ -77,7 +77,7 @@ func (s *splicer) edit(e LinkEdit) error {
 		return err
 	}
 	if len(written.chains) == 0 {
-		return h.generated("what it says cannot be changed by itself")
+		return h.generated("changed")
 	}
 	return h.run(want, given, def)
 }
@@ -97,15 +97,16 @@ func (h *half) conflict(n ast.Node, field []string, why string) error {
 	}
 }
 
-// generated is the refusal of an edit of a link that nobody has written out.
-func (h *half) generated(why string) error {
+// generated is the refusal of an edit of a link that nobody has written out: it
+// cannot be deleted, or changed.
+func (h *half) generated(what string) error {
 	l, _ := h.s.now.Topology.Sites[h.Site].Link(h.Peer)
 	pos := l.Pos
 	if x := h.generator(); x.node != nil {
 		pos = cuetext.NodePos(x.node)
 	}
 	return &ConflictError{
-		Pos: pos, Why: "the link is made here, together with others, so that " + why + ": edit the source",
+		Pos: pos, Why: "the link is made here, together with others, and cannot be " + what + " alone: edit the source",
 		site: h.Site, peer: h.Peer, kind: ErrConflict,
 	}
 }
@@ -248,7 +249,7 @@ func (h *half) unwanted(path []string, at place, isGiven bool) ([]op, error) {
 			return h.dropped(path, x)
 		}
 		if isGiven && len(h.find().chains) == 0 && h.generator(path...).node != nil {
-			return nil, h.generated("it cannot lose " + strings.Join(path, "."))
+			return nil, h.generated("changed")
 		}
 		// What a pattern gives is the team's own default.
 		return nil, nil
@@ -381,8 +382,10 @@ func (h *half) elements(path []string, list *ast.ListLit, has, wants []any) ([]o
 func equal(a, b any) bool {
 	switch a := a.(type) {
 	case json.Number:
-		b, ok := b.(json.Number)
-		return ok && sameNumber(a.String(), b.String())
+		b, isNumber := b.(json.Number)
+		x, ok1 := cuetext.Number(a)
+		y, ok2 := cuetext.Number(b)
+		return isNumber && ok1 && ok2 && x == y
 	case []any:
 		b, ok := b.([]any)
 		return ok && slices.EqualFunc(a, b, equal)
@@ -395,16 +398,4 @@ func equal(a, b any) bool {
 		return false
 	}
 	return a == b
-}
-
-// sameNumber compares numbers as they are written; a whole number may have a
-// fraction of zeros.
-func sameNumber(a, b string) bool {
-	plain := func(s string) string {
-		if i, frac, ok := strings.Cut(s, "."); ok && strings.Trim(frac, "0") == "" {
-			return i
-		}
-		return s
-	}
-	return plain(a) == plain(b)
 }

@@ -2,6 +2,7 @@ package splice
 
 import (
 	"context"
+	"fmt"
 	"io/fs"
 	"maps"
 	"reflect"
@@ -69,7 +70,7 @@ func (p *proof) half(e LinkEdit) error {
 	case e.Want == nil && !there:
 		return nil
 	case e.Want == nil:
-		return p.refuse(ErrConflict, e.Site, e.Peer, "", l.Pos, "it is made here too, so that it would not be gone: edit the source")
+		return p.refuse(ErrConflict, e.Site, e.Peer, "", l.Pos, "it is made here too, and would still be there: edit the source")
 	case !there:
 		return p.refuse(ErrUnintended, e.Site, e.Peer, "", site.Pos, "it would not be there")
 	}
@@ -199,7 +200,7 @@ func sameSite(s, t *topology.Site) bool {
 // edited half.
 func (p *proof) newFault() (diagnostic.Diagnostic, bool) {
 	had := map[string]int{}
-	key := func(d diagnostic.Diagnostic) string { return d.Pos.File + "\x00" + d.Message }
+	key := func(d diagnostic.Diagnostic) string { return fmt.Sprint(d.Pos.File, d.Holds, d.Message) }
 	for _, d := range p.before.Findings {
 		had[key(d)]++
 	}

@@ -103,7 +103,7 @@ func (x wild) dropping() cuetext.Edit {
 	case x.parent != nil:
 		return cuetext.Edit{From: x.parent.X.End().Offset(), To: x.parent.Y.End().Offset()}
 	case x.elem != nil && x.in != nil:
-		if b, ok := cuetext.Struct(x.file.text, x.in); ok {
+		if b, ok := cuetext.In(x.file.text, x.in); ok {
 			return b.Remove(b.At(x.elem.Pos().Offset()))
 		}
 	}
@@ -157,7 +157,7 @@ func (h *half) insert(path []string, v any) error {
 				continue
 			}
 			line := labels(path[n:]) + text
-			b, _ := cuetext.Struct(c.file.text, s)
+			b, _ := cuetext.In(c.file.text, s)
 			return c.file.apply(b.Insert(b.Successor(s.Elts, path[n], within(path[:n])), line, line))
 		}
 	}
@@ -188,10 +188,11 @@ func (c chain) statement(i int) int {
 // body is what the field at i stands in, which has braces or is the file.
 func (c chain) body(i int) cuetext.Body {
 	if in := c.steps[i].in; in != nil {
-		b, _ := cuetext.Struct(c.file.text, in)
+		b, _ := cuetext.In(c.file.text, in)
 		return b
 	}
-	return cuetext.File(c.file.text, c.file.tree)
+	b, _ := cuetext.In(c.file.text, c.file.tree)
+	return b
 }
 
 // upTo is the text of a statement's labels from the one at i to a node behind

@@ -35,6 +35,10 @@ type LinkEdit struct {
 	Override bool
 }
 
+// String names the half, and says nothing of its fields: credentials may be
+// among them.
+func (e LinkEdit) String() string { return fmt.Sprintf("the link of %s to %s", e.Site, e.Peer) }
+
 // Why an edit is refused. Errors wrap one of these.
 var (
 	// ErrConflict: the value is not a literal that stands in one place.
@@ -80,6 +84,10 @@ func Apply(fsys fs.FS, edits []LinkEdit, now *compiler.Result) (map[string][]byt
 		}
 		seen[key] = true
 		if err := s.edit(e); err != nil {
+			var over *overflow
+			if errors.As(err, &over) {
+				err = &ConflictError{Pos: diagnostic.Pos{File: over.name, Line: 1, Column: 1}, Why: "the file would be larger than 1 MiB: move some of it to another file", site: e.Site, peer: e.Peer, kind: ErrConflict}
+			}
 			return nil, err
 		}
 	}
@@ -133,15 +141,25 @@ func (f *file) set(text []byte) error {
 	return nil
 }
 
+// maxFile is the size of a file from which on the compiler does not take it.
+const maxFile = 1 << 20
+
+// An overflow is the error of a file that would become too large.
+type overflow struct{ name string }
+
+func (o *overflow) Error() string { return o.name + " would be too large" }
+
 // apply makes edits of the file.
 func (f *file) apply(edits ...cuetext.Edit) error {
-	if err := f.set(cuetext.Apply(f.text, edits...)); err != nil {
+	text := cuetext.Apply(f.text, edits...)
+	if len(text) > maxFile {
+		return &overflow{f.name}
+	}
+	if err := f.set(text); err != nil {
 		return fmt.Errorf("an edit breaks the file, which is a defect of clink: %w", err)
 	}
 	return nil
 }
-
-func (f *file) pos(n ast.Node) diagnostic.Pos { return cuetext.NodePos(n) }
 
 // finish returns what has changed. A file that was laid out in CUE's one way
 // stays so; any other keeps its own.

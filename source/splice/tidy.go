@@ -88,7 +88,7 @@ func (f *file) tidy() error {
 
 // without takes a binding out.
 func (f *file) without(b binding) cuetext.Edit {
-	whole := cuetext.File(f.text, f.tree)
+	whole, _ := cuetext.In(f.text, f.tree)
 	switch n := b.node.(type) {
 	case *ast.Alias:
 		return cuetext.Edit{From: n.Pos().Offset(), To: n.Expr.Pos().Offset()}
@@ -96,11 +96,11 @@ func (f *file) without(b binding) cuetext.Edit {
 		if len(b.decl.Specs) == 1 {
 			return whole.Remove(whole.At(b.decl.Pos().Offset()))
 		}
-		imports := cuetext.Imports(f.text, b.decl)
+		imports, _ := cuetext.In(f.text, b.decl)
 		return imports.Remove(imports.At(n.Pos().Offset()))
 	}
 	if b.in != nil {
-		whole, _ = cuetext.Struct(f.text, b.in)
+		whole, _ = cuetext.In(f.text, b.in)
 	}
 	return whole.Remove(whole.At(b.node.Pos().Offset()))
 }

@@ -1,6 +1,7 @@
 package writeback
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 
@@ -18,21 +19,31 @@ func (c *change) judge() error {
 	var grave diagnostic.List
 	for _, d := range c.fresh() {
 		rule, known := diagnostic.FindRule(d.Rule)
-		if known && rule.Gates && holds(d) || c.r.Strict && d.Severity >= diagnostic.Warning {
+		if known && rule.Gates && holds(d) || c.r.Strict {
 			grave = append(grave, d)
 		}
 	}
 	if len(grave) == 0 {
 		return nil
 	}
-	texts := make([]string, len(grave))
-	for i, d := range grave {
-		texts[i] = d.Pos.String() + ": " + d.Message
+	var texts []string
+	for _, d := range grave[:min(len(grave), maxTexts)] {
+		texts = append(texts, d.Pos.String()+": "+d.Message)
+	}
+	if n := len(grave) - maxTexts; n > 0 {
+		texts = append(texts, fmt.Sprintf("and %d more", n))
 	}
 	r := refuse(Invalid, "nothing was written: %s", strings.Join(texts, "; "))
-	r.Findings = grave
+	r.Findings = grave[:min(len(grave), maxFindings)]
 	return r
 }
+
+// What a refusal tells at most. One body can bring a finding for each of its
+// words.
+const (
+	maxTexts    = 5
+	maxFindings = 100
+)
 
 // holds reports whether a finding of a rule that gates does so in this case:
 // it does where it holds a link or site back, or says that something cannot be
@@ -42,10 +53,17 @@ func holds(d diagnostic.Diagnostic) bool {
 }
 
 // fresh are the findings that were not there before, as often as they are there
-// now. Positions do not tell them apart: they move.
+// now. Positions do not tell them apart: they move. What they hold back does: a
+// fault that goes from one link to another is new there, though its words are
+// the same.
 func (c *change) fresh() diagnostic.List {
 	key := func(d diagnostic.Diagnostic) string {
-		return d.Rule + "\x00" + strings.Join(d.Sites, "\x00") + "\x00" + d.Message
+		scopes := make([]string, len(d.Holds))
+		for i, h := range d.Holds {
+			scopes[i] = h.Site + "\x00" + h.Peer
+		}
+		slices.Sort(scopes)
+		return strings.Join(slices.Concat([]string{d.Rule, d.Message}, d.Sites, scopes), "\x00")
 	}
 	had := map[string]int{}
 	for _, d := range c.before.Findings {

@@ -8,6 +8,7 @@ import (
 	"strings"
 
 	"clink/compiler"
+	"clink/diagnostic"
 	"clink/source/splice"
 	"clink/topology"
 )
@@ -24,36 +25,59 @@ func (c *change) rest(links []topology.Link) error {
 		return refuse(WouldPrune, "the list leaves out %s, and would delete what it leaves out: send them too, or ask with prune=true", strings.Join(left, ", "))
 	}
 	for _, peer := range left {
-		c.drop(peer)
+		if err := c.drop(peer); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
 // others adds the edits of the peers' halves: a half that is missing is
-// generated, one that is there is enabled or disabled as ours is and has its
-// topics as asked for. It reports
-// whether there are any.
-func (c *change) others() bool {
-	n := len(c.edits)
-	for _, e := range c.edits[:n:n] {
-		if e.Want == nil || c.after.Topology.Sites[e.Peer] == nil {
-			continue
-		}
+// generated, one that is there is enabled or disabled as ours is, and has its
+// topics as asked for. The half of a peer that clink does not manage is not ours to make up: what it would say is
+// taken for what the peer wants.
+func (c *change) others() error {
+	for _, e := range slices.Clone(c.edits) {
 		ours, ok := c.after.Topology.Sites[e.Site].Link(e.Peer)
-		if !ok {
+		if e.Want == nil || !ok {
 			continue
 		}
-		if half, ok := c.after.Topology.Sites[e.Peer].Link(e.Site); ok {
+		peer := c.after.Topology.Sites[e.Peer]
+		switch {
+		case peer == nil && c.unreadable(e.Peer):
+			return c.halfless(e, "its site cannot be read in the source now")
+		case peer == nil:
+			continue // it is a finding that there is no such site
+		}
+		if half, ok := peer.Link(e.Site); ok {
 			if half.Enable != ours.Enable || c.r.Theirs != nil {
 				c.alike(e, ours.Enable)
 			}
 			continue
 		}
-		if other, ok := compiler.OtherHalf(c.after.Topology, e.Site, e.Peer); ok {
-			c.generate(e, other, ours.Enable)
+		if peer.Target.Kind == topology.External {
+			continue
 		}
+		other, ok := compiler.OtherHalf(c.after.Topology, e.Site, e.Peer)
+		if !ok {
+			return c.halfless(e, "no listener of "+e.Site+" suits it, or it would need a CA that this half does not name")
+		}
+		c.generate(e, other, ours.Enable)
 	}
-	return len(c.edits) > n
+	return nil
+}
+
+// halfless refuses what asks for both halves where one cannot be written.
+func (c *change) halfless(e splice.LinkEdit, why string) *Refusal {
+	return refuse(Conflict, "%s cannot be written with this one: %s; write it in the source, or ask without pair", Half{e.Peer, e.Site}, why)
+}
+
+// unreadable reports whether a site that is not there may be in what cannot be
+// read.
+func (c *change) unreadable(site string) bool {
+	return slices.ContainsFunc(c.before.Findings, func(d diagnostic.Diagnostic) bool {
+		return d.Rule == "schema" && (len(d.Holds) == 0 || slices.Contains(d.Holds, diagnostic.Scope{Site: site}))
+	})
 }
 
 // alike enables or disables the other half, and gives it the topics asked for.

@@ -6,14 +6,18 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"log/slog"
 	"maps"
 	"os"
 	"path/filepath"
 	"slices"
 	"strings"
+	"time"
 
+	"clink/internal/atomicfile"
 	"clink/internal/secret"
 	"clink/source"
+	"clink/topology"
 )
 
 // hide takes credentials and certificates that came in clear out of the fields
@@ -73,17 +77,20 @@ func (c *change) hideSecret(fields, was map[string]any, name, site, peer, what s
 	case text == secret.Redacted && had:
 		fields[name] = old
 		return nil
-	case text == secret.Redacted && c.r.Op == Create:
-		return refuse(Invalid, "%s of the link to %s is six asterisks, which stand for a credential that is kept: a new link needs the credential itself, or a reference such as file://secrets/NAME", what, peer)
 	case text == secret.Redacted:
-		delete(fields, name)
-		return nil
+		return refuse(Invalid, "%s of the link to %s is six asterisks, which stand for a credential that is kept, and the source has none there: give it, or a reference such as file://secrets/NAME, or leave the field out", what, peer)
 	}
 	if ref, err := secret.Parse(text); err != nil || !ref.IsLiteral() {
 		return nil // the schema judges references that are none
 	}
 	if len(text) > secret.MaxSize {
 		return refuse(Invalid, "%s of the link to %s has %d bytes: %d are the most", what, peer, len(text), secret.MaxSize)
+	}
+	if strings.TrimRight(text, secret.Trimmed) != text {
+		return refuse(Invalid, "%s of the link to %s ends in white space, which is not kept at the end of the file that it would be put into: leave it out, or choose another", what, peer)
+	}
+	if name == "password_hash" && !secret.IsHash(text) {
+		return refuse(Invalid, "%s of the link to %s is no bcrypt hash, such as htpasswd -nB makes: %s takes a password in clear", what, peer, strings.TrimSuffix(what, "_hash"))
 	}
 	if had && c.vault.is(old, text) {
 		fields[name] = old
@@ -146,7 +153,7 @@ func (v *vault) plan(stem, ext string, text []byte) string {
 			name = fmt.Sprintf("%s-%d%s", stem, n, ext)
 		}
 		at := filepath.Join(v.dir, name)
-		if other, taken := v.planned[at]; taken && !bytes.Equal(other, text) {
+		if v.taken(at, text) {
 			continue
 		}
 		if _, err := os.Lstat(at); errors.Is(err, fs.ErrNotExist) {
@@ -161,6 +168,17 @@ func (v *vault) plan(stem, ext string, text []byte) string {
 	}
 }
 
+// taken reports whether another text is planned for the place, or for one that
+// is the same on a file system that does not tell small letters from capitals.
+func (v *vault) taken(at string, text []byte) bool {
+	for other, planned := range v.planned {
+		if strings.EqualFold(other, at) && (other != at || !bytes.Equal(planned, text)) {
+			return true
+		}
+	}
+	return false
+}
+
 // holds reports whether a file holds the text, white space at the end aside.
 func (v *vault) holds(name string, text []byte) bool {
 	info, err := os.Stat(name)
@@ -168,22 +186,20 @@ func (v *vault) holds(name string, text []byte) bool {
 		return false
 	}
 	got, err := os.ReadFile(name)
-	return err == nil && bytes.Equal(bytes.TrimRight(got, " \t\r\n"), bytes.TrimRight(text, " \t\r\n"))
+	return err == nil && bytes.Equal(bytes.TrimRight(got, secret.Trimmed), bytes.TrimRight(text, secret.Trimmed))
 }
 
-// safe is a site's name as a part of a file's name.
+// safe is a site's name as a part of a file's name. There is no dot in it: the
+// file may lie in the topology, where one that ends in .cue would be read.
 func safe(name string) string {
 	s := strings.Map(func(r rune) rune {
-		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_' || r == '.' {
+		if r >= '0' && r <= '9' || r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r == '-' || r == '_' {
 			return r
 		}
 		return '_'
 	}, name)
 	if len(s) > maxStem {
 		s = s[:maxStem]
-	}
-	if strings.HasPrefix(s, ".") {
-		s = "_" + s
 	}
 	return s
 }
@@ -204,13 +220,20 @@ func (v *vault) write(step func(string)) error {
 		return source.WriteError(fmt.Errorf("make the directory of secrets: %w", err))
 	}
 	for _, name := range v.names() {
-		if err := writeNew(name, v.planned[name]); err != nil {
+		err := atomicfile.Create(name, v.planned[name])
+		if errors.Is(err, fs.ErrExist) { // somebody was faster
+			err = fmt.Errorf("%w: %w", source.ErrStale, err)
+		}
+		if err != nil {
 			return errors.Join(source.WriteError(fmt.Errorf("keep a credential: %w", err)), v.undo())
 		}
 		v.written = append(v.written, name)
 		step("kept " + filepath.Base(name))
 	}
-	return syncDir(v.dir)
+	if err := atomicfile.SyncDir(v.dir); err != nil {
+		return errors.Join(source.WriteError(fmt.Errorf("keep a credential: %w", err)), v.undo())
+	}
+	return nil
 }
 
 // ready makes the directory. One that is new keeps its files out of git.
@@ -221,7 +244,8 @@ func (v *vault) ready() error {
 	if err := os.MkdirAll(v.dir, 0o700); err != nil {
 		return err
 	}
-	return os.WriteFile(filepath.Join(v.dir, ".gitignore"), []byte("*\n"), 0o644)
+	err := os.WriteFile(filepath.Join(v.dir, ".gitignore"), []byte("*\n"), 0o644)
+	return errors.Join(err, atomicfile.SyncDir(filepath.Dir(v.dir)))
 }
 
 // undo takes the files away that were written.
@@ -234,23 +258,47 @@ func (v *vault) undo() error {
 	return errors.Join(errs...)
 }
 
-// writeNew makes a file that appears whole, and never over another.
-func writeNew(name string, text []byte) error {
-	f, err := os.CreateTemp(filepath.Dir(name), ".clink-secret-*") // mode 0600
-	if err != nil {
-		return err
+// halfDoneFor is how long nobody takes to make a file.
+const halfDoneFor = time.Minute
+
+// sweep removes what processes that were killed while they made a file left: it
+// may be a credential.
+func sweep(dir string, log *slog.Logger) {
+	entries, _ := os.ReadDir(dir) // there need not be one yet
+	for _, e := range entries {
+		info, err := e.Info()
+		if err != nil || !strings.HasPrefix(e.Name(), atomicfile.Unfinished) || time.Since(info.ModTime()) < halfDoneFor {
+			continue
+		}
+		if err := os.Remove(filepath.Join(dir, e.Name())); err != nil {
+			log.Warn("a file that a killed process left half made cannot be removed; it may hold a credential", "file", filepath.Join(dir, e.Name()), "err", err)
+		}
 	}
-	_, err = f.Write(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err == nil {
-		err = os.Link(f.Name(), name)
-	}
-	return errors.Join(err, os.Remove(f.Name()))
 }
 
-func syncDir(name string) error {
-	f, err := os.Open(name)
-	if err != nil {
-		return err
+// literals are the credentials that stand in the source itself.
+func literals(t *topology.Topology) (all []string) {
+	add := func(refs ...secret.Ref) {
+		for _, r := range refs {
+			if text, err := r.Resolve(""); r.IsLiteral() && err == nil {
+				all = append(all, text)
+			}
+		}
 	}
-	return errors.Join(f.Sync(), f.Close())
+	for _, s := range t.Sites {
+		add(s.Target.Secret)
+		for _, l := range s.Links {
+			add(l.Password, l.PasswordHash, l.SSL.Password)
+			if l.Inbound != nil {
+				add(l.Inbound.Password)
+			}
+		}
+		for _, l := range s.Listeners {
+			add(l.SSL.Password)
+		}
+		for _, u := range s.Access.Users {
+			add(u.Password, u.PasswordHash)
+		}
+	}
+	return all
 }

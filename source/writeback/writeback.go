@@ -19,6 +19,8 @@ import (
 	"maps"
 	"os"
 	"slices"
+	"strings"
+	"time"
 
 	"clink/compiler"
 	"clink/diagnostic"
@@ -60,10 +62,11 @@ type Outcome struct {
 	Before, After *compiler.Result
 	Halves        []Half // that are as the request says, in its order, the peers' halves after them
 	Created       []Half
-	Files         []string        // of the source, changed; none: all was as it should be
-	Secrets       []string        // files that were made for credentials and certificates
-	Findings      diagnostic.List // that are new or name a touched half
-	Diff          string          // of the files, credentials masked
+	Files         []string          // of the source, changed; none: all was as it should be
+	Replaced      map[string][]byte // what was in these files; nil: there was none
+	Secrets       []string          // files that were made for credentials and certificates
+	Findings      diagnostic.List   // that are new or name a touched half
+	Diff          string            // of the files, credentials masked; after a dry run alone
 }
 
 // Why a request was refused.
@@ -76,6 +79,8 @@ const (
 	ReadOnly   = "read-only"
 	NoSpace    = "no-space"
 	Invalid    = "invalid"
+
+	unavailable = "unavailable" // too many changes wait already, or this one waited too long
 )
 
 // A Refusal is the error of a request that cannot be made; nothing was written.
@@ -111,11 +116,22 @@ type Editor struct {
 	// [source.Options] has it.
 	Step func(what string)
 
-	turn chan struct{} // holds one token; made by [New]
+	turn  chan struct{} // holds one token; made by [New]
+	line  chan struct{} // a token for each change that waits for its turn, or has it
+	aside chan struct{} // a token for each [Editor.Try] at work
 
 	known    *compiler.Result // of the revision below
 	revision string
 }
+
+const (
+	// most bounds how many changes wait: each holds what it asks for in memory,
+	// and one that would wait longer than this gives is better told so.
+	most = 128
+	// editTime bounds one change that has its turn: trying it takes two or
+	// three compilations.
+	editTime = 2 * time.Minute
+)
 
 // New makes e ready, and returns it.
 func New(e *Editor) *Editor {
@@ -128,7 +144,8 @@ func New(e *Editor) *Editor {
 	if e.Begin == nil {
 		e.Begin = func(Request, Outcome) func() { return func() {} }
 	}
-	e.turn = make(chan struct{}, 1)
+	e.turn, e.line, e.aside = make(chan struct{}, 1), make(chan struct{}, most), make(chan struct{}, 1)
+	sweep(e.Secrets, e.Log)
 	return e
 }
 
@@ -138,19 +155,41 @@ const tries = 10
 
 // Edit makes one change, or returns a [*Refusal]. Another error says that the
 // work could not be done; then too nothing was written.
+//
+// A change that still waits for those before it is given up when ctx ends. Once
+// it has its turn it is not: what is written is committed and told, whether or
+// not whoever asked still listens.
 func (e *Editor) Edit(ctx context.Context, r Request) (Outcome, error) {
-	select {
-	case e.turn <- struct{}{}:
-		defer func() { <-e.turn }()
-	case <-ctx.Done():
-		return Outcome{}, fmt.Errorf("wait for the changes before this one: %w", context.Cause(ctx))
+	done, err := e.enter(ctx)
+	if err != nil {
+		return Outcome{}, err
 	}
+	defer done()
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), editTime)
+	defer cancel()
 	for n := 1; ; n++ {
 		out, err := e.try(ctx, r)
-		if n < tries && errors.Is(err, source.ErrStale) && ctx.Err() == nil {
-			continue // somebody saved a file: look again
+		moved := errors.Is(err, source.ErrStale) || errors.Is(err, source.ErrUnstable)
+		if n < tries && moved && ctx.Err() == nil {
+			continue // somebody saves files: look again
 		}
 		return out, refusal(err)
+	}
+}
+
+// enter waits for the turn.
+func (e *Editor) enter(ctx context.Context) (leave func(), err error) {
+	select {
+	case e.line <- struct{}{}:
+	default:
+		return nil, refuse(unavailable, "%d changes wait already: ask again later", most)
+	}
+	select {
+	case e.turn <- struct{}{}:
+		return func() { <-e.turn; <-e.line }, nil
+	case <-ctx.Done():
+		<-e.line
+		return nil, refuse(unavailable, "the changes before this one took too long (%v); nothing was written", context.Cause(ctx))
 	}
 }
 
@@ -162,6 +201,8 @@ func refusal(err error) error {
 		return &Refusal{Kind: Conflict, Message: conflict.Error(), Pos: conflict.Pos}
 	case errors.Is(err, source.ErrStale):
 		return refuse(Stale, "%v, again and again: ask again", err)
+	case errors.Is(err, source.ErrUnstable):
+		return refuse(unavailable, "%v: ask again", err)
 	case errors.Is(err, source.ErrReadOnly):
 		return refuse(ReadOnly, "%v: change the links where the source is written", err)
 	case errors.Is(err, source.ErrNoSpace), errors.Is(err, source.ErrTooLarge):
@@ -184,6 +225,9 @@ func (e *Editor) try(ctx context.Context, r Request) (Outcome, error) {
 	}
 	c := &change{e: e, r: r, snap: snap, before: before, vault: newVault(e.Secrets, e.Dir.Path())}
 	if err := c.plan(ctx); err != nil {
+		return Outcome{}, err
+	}
+	if err := e.renew(ctx, c); err != nil {
 		return Outcome{}, err
 	}
 	if err := c.judge(); err != nil {
@@ -220,6 +264,12 @@ func (e *Editor) Unlock() { <-e.turn }
 // out; nothing is written to the source. What came in clear is in files until
 // done is called.
 func (e *Editor) Try(ctx context.Context, site string, fields map[string]any) (l topology.Link, done func(), err error) {
+	select { // it compiles the source, which is not to be done by many at once
+	case e.aside <- struct{}{}:
+		defer func() { <-e.aside }()
+	case <-ctx.Done():
+		return l, nil, refuse(unavailable, "others try links out (%v): ask again", context.Cause(ctx))
+	}
 	snap, err := e.Dir.Snapshot(ctx)
 	if err != nil {
 		return l, nil, err
@@ -266,6 +316,22 @@ func (e *Editor) compiled(ctx context.Context, s *source.Snapshot) (*compiler.Re
 	return res, err
 }
 
+// renew compiles the source as it stands once more, if the change seems to
+// bring findings and what is known is of an earlier moment: some findings
+// depend on the clock and on files elsewhere, and are not this change's doing.
+func (e *Editor) renew(ctx context.Context, c *change) error {
+	if len(c.files) == 0 || len(c.fresh()) == 0 {
+		return nil
+	}
+	o := e.Options(nil)
+	o.Previous = c.before
+	before, err := compiler.Compile(ctx, c.snap, o)
+	if err == nil {
+		c.before = before
+	}
+	return err
+}
+
 // A change is one try to make a request.
 type change struct {
 	e      *Editor
@@ -302,10 +368,14 @@ func (c *change) plan(ctx context.Context) error {
 	if err := c.try(ctx); err != nil {
 		return err
 	}
-	if c.r.Pair && c.r.Op != Delete && c.others() {
-		return c.try(ctx)
+	if !c.r.Pair || c.r.Op == Delete {
+		return nil
 	}
-	return nil
+	n := len(c.edits)
+	if err := c.others(); err != nil || len(c.edits) == n {
+		return err
+	}
+	return c.try(ctx)
 }
 
 // half decides what the half of one link of the request is to be.
@@ -317,10 +387,12 @@ func (c *change) half(peer string, fields map[string]any, exists bool) error {
 		return refuse(NotFound, "Cluster link not found")
 	}
 	if c.r.Op == Delete {
-		c.drop(peer)
-		return nil
+		return c.drop(peer)
 	}
-	current, _ := c.before.Given(c.r.Site, peer)
+	var current map[string]any
+	if exists {
+		current, _ = c.before.Given(c.r.Site, peer)
+	}
 	want := maps.Clone(fields)
 	delete(want, "name")
 	if err := c.hide(want, current, c.r.Site, peer); err != nil {
@@ -334,13 +406,22 @@ func (c *change) half(peer string, fields map[string]any, exists bool) error {
 }
 
 // drop deletes the half, and with Pair the other one where there is one.
-func (c *change) drop(peer string) {
-	c.edits = append(c.edits, splice.LinkEdit{Site: c.r.Site, Peer: peer, Override: c.r.Override})
-	if other := c.before.Topology.Sites[peer]; c.r.Pair && other != nil {
+func (c *change) drop(peer string) error {
+	e := splice.LinkEdit{Site: c.r.Site, Peer: peer, Override: c.r.Override}
+	c.edits = append(c.edits, e)
+	if !c.r.Pair || peer == c.r.Site {
+		return nil
+	}
+	other := c.before.Topology.Sites[peer]
+	if other == nil && c.unreadable(peer) {
+		return c.halfless(e, "its site cannot be read in the source now")
+	}
+	if other != nil {
 		if _, ok := other.Link(c.r.Site); ok {
 			c.edits = append(c.edits, splice.LinkEdit{Site: peer, Peer: c.r.Site, Override: c.r.Override})
 		}
 	}
+	return nil
 }
 
 // try splices the edits, compiles what comes of it, and proves that it is what
@@ -367,16 +448,31 @@ func (c *change) try(ctx context.Context) (err error) {
 func (c *change) outcome(now *source.Snapshot) Outcome {
 	o := Outcome{
 		Snapshot: now, Before: c.before, After: c.after, Created: c.created,
-		Files: slices.Sorted(maps.Keys(c.files)), Secrets: c.vault.names(),
+		Files: slices.Sorted(maps.Keys(c.files)), Replaced: map[string][]byte{}, Secrets: c.vault.names(),
 	}
 	for _, e := range c.edits {
 		o.Halves = append(o.Halves, Half{e.Site, e.Peer})
 	}
 	o.Findings = c.told()
-	mask := Mask(c.before.Topology, c.after.Topology)
 	for _, name := range o.Files {
-		old, _ := c.snap.ReadFile(name) // what is not there is empty
-		o.Diff += splice.DiffMasked(name, old, c.files[name], mask)
+		o.Replaced[name], _ = c.snap.ReadFile(name) // what is not there is empty
+	}
+	if c.r.DryRun {
+		o.Diff = c.diff(o.Files)
 	}
 	return o
+}
+
+// diff is what changes in the files. It is shown to whoever asks, and the lines
+// around a change are a human's: what is a credential in them is masked.
+func (c *change) diff(files []string) string {
+	known := append(literals(c.before.Topology), literals(c.after.Topology)...)
+	slices.Sort(known)
+	known = slices.Compact(known)
+	var all strings.Builder
+	for _, name := range files {
+		old, _ := c.snap.ReadFile(name) // what is not there is empty
+		all.WriteString(splice.DiffMasked(name, old, c.files[name], func(text []byte) []byte { return splice.Mask(name, text, known) }))
+	}
+	return all.String()
 }

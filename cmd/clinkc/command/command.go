@@ -3,7 +3,7 @@
 // importable so that scripts run it in-process.
 //
 // It judges nothing itself: what is wrong with a topology is the compiler's to
-// say. It opens no socket, and writes only what build, fmt, init, schema and
+// say. It opens no socket, and writes only what build, graph, fmt, init, schema and
 // vet --fix are asked for.
 package command
 
@@ -67,6 +67,7 @@ func subcommands() []subcommand {
 		{"init", "[DIR]", "write a first topology, which vets clean and runs", Command.initialize},
 		{"vet", "[DIR | -]", "check all sites together and report what is wrong", Command.vet},
 		{"build", "[DIR | -]", "write what each site gets", Command.build},
+		{"graph", "[DIR | -]", "draw the sites, the links between them and what travels", Command.graph},
 		{"fmt", "[DIR | -]", "format the CUE files, as cue fmt does", Command.format},
 		{"schema", "[DIR]", "write the CUE schema into DIR, for cue vet and editors", Command.schema},
 		{"explain", "RULE", "say what a rule means, why it hurts, and how to mend it", Command.explain},

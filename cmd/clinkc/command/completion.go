@@ -125,7 +125,13 @@ func (c Command) argument(ctx context.Context, s subcommand, words []string) []s
 	case len(place) > 0:
 		return nil
 	}
-	return beginning(places(s.name), last, "")
+	l := places(s.name)
+	if s.name == "explain" {
+		for _, r := range c.ownRules(ctx) {
+			l = append(l, r.Name)
+		}
+	}
+	return beginning(l, last, "")
 }
 
 // unsplit undoes what bash does: it takes --format=json for three words.

@@ -7,16 +7,19 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 
+	"clink/compiler"
 	"clink/diagnostic"
 )
 
 // proseWidth is the width in columns of the lines of an explanation.
 const proseWidth = 78
 
-// explain prints what the catalogue says of a rule.
-func (c Command) explain(_ context.Context, s subcommand, args []string) error {
+// explain prints what the catalogue says of a rule, or of a rule of the working
+// directory's own what its author says.
+func (c Command) explain(ctx context.Context, s subcommand, args []string) error {
 	flags := newFlags()
 	rest, err := c.parse(s, flags, args, 1)
 	if err != nil {
@@ -26,14 +29,53 @@ func (c Command) explain(_ context.Context, s subcommand, args []string) error {
 		return usageError{errors.New("explain takes the name of a rule; clinkc rules lists them"), s.help(flags)}
 	}
 	rule, ok := diagnostic.FindRule(rest[0])
-	if !ok {
-		var names []string
-		for _, r := range diagnostic.Rules() {
-			names = append(names, r.Name)
-		}
-		return usageError{fmt.Errorf("there is no rule %q%s", rest[0], cmp.Or(didYouMean(rest[0], names), "; clinkc rules lists them, and a topology's own are in its folder rules/")), ""}
+	if ok {
+		return c.print(explanation(rule))
 	}
-	return c.print(explanation(rule))
+	var names []string
+	for _, r := range diagnostic.Rules() {
+		names = append(names, r.Name)
+	}
+	for _, r := range c.ownRules(ctx) {
+		if r.Name == rest[0] {
+			return c.print(ownExplanation(r))
+		}
+		names = append(names, r.Name)
+	}
+	return usageError{fmt.Errorf("there is no rule %q%s", rest[0], cmp.Or(didYouMean(rest[0], names), "; clinkc rules lists them, and a topology's own are in its folder rules/: run clinkc explain there, or with -C")), ""}
+}
+
+// ownRules are the rules of the topology in the working directory, none where
+// there is no topology: nobody has asked for one.
+func (c Command) ownRules(ctx context.Context) []compiler.OwnRule {
+	files, _, err := c.read(ctx, nil)
+	if err != nil {
+		return nil
+	}
+	l, err := compiler.OwnRules(files)
+	if err != nil {
+		return nil
+	}
+	return l
+}
+
+// ownExplanation says where a team's own rule stands, and its comment.
+func ownExplanation(r compiler.OwnRule) string {
+	text := fmt.Sprintf("%s: a rule of this topology's own\n  --> %s\n", visible(r.Name), visible(r.Pos.String()))
+	if r.Doc == "" {
+		return text + "\nNo comment stands above it there.\n"
+	}
+	return text + "\n" + indent(visible(r.Doc), "  ")
+}
+
+// visible is text from the source with nothing in it that moves a cursor.
+func visible(s string) string {
+	return strings.Map(func(r rune) rune {
+		if r == '\n' || r == '\t' || unicode.IsPrint(r) {
+			return r
+		}
+		return unicode.ReplacementChar
+	}, s)
 }
 
 func explanation(r diagnostic.Rule) string {

@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"testing"
 
@@ -103,6 +104,10 @@ func TestFix(t *testing.T) {
 	if err != nil || len(dirs) == 0 {
 		t.Fatal("no corpus", err)
 	}
+	dirs = slices.DeleteFunc(dirs, func(dir string) bool {
+		v, _ := vetJSON(t, dir)
+		return v.fixable() == 0 // in any style
+	})
 	mended := 0
 	for name, style := range styles {
 		for _, dir := range dirs {

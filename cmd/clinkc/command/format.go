@@ -3,6 +3,7 @@ package command
 import (
 	"fmt"
 	"io"
+	"os"
 	"path/filepath"
 	"strings"
 	"text/tabwriter"
@@ -31,15 +32,15 @@ func (c Command) write(r diagnostic.Report, o *vetOptions) error {
 }
 
 // prefix is the topology directory as seen from the root of the checkout: what
-// GitHub says is the workspace, or else the working directory. It is "" for
-// what lies elsewhere.
+// GitHub says is the workspace, or else the folder around it that git works in,
+// or else the working directory. It is "" for what lies elsewhere.
 func (c Command) prefix(args []string) string {
 	dir, ok := c.base(args)
 	if !ok {
 		return ""
 	}
 	root := c.getenv("GITHUB_WORKSPACE")
-	for _, from := range []string{root, "."} {
+	for _, from := range []string{root, worktree(dir), "."} {
 		if from == "" {
 			continue
 		}
@@ -58,6 +59,24 @@ func (c Command) prefix(args []string) string {
 		return rel
 	}
 	return ""
+}
+
+// worktree is the nearest folder around dir with git's own in it, "" for none.
+func worktree(dir string) string {
+	at, err := filepath.Abs(dir)
+	if err != nil {
+		return ""
+	}
+	for {
+		if _, err := os.Lstat(filepath.Join(at, ".git")); err == nil {
+			return at
+		}
+		up := filepath.Dir(at)
+		if up == at {
+			return ""
+		}
+		at = up
+	}
 }
 
 // printTimings says what the time of a check went into.

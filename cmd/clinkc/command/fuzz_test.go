@@ -28,7 +28,7 @@ func FuzzVet(f *testing.F) {
 		if err != nil {
 			f.Fatal(err)
 		}
-		if i%7 == 0 || i < len(rules) {
+		if i%21 == 0 || i < len(rules) {
 			f.Add(text)
 			f.Add(text[:len(text)*2/3])
 		}

@@ -132,6 +132,7 @@ func (l *loaded) report() diagnostic.Report {
 	return diagnostic.Report{
 		Revision: l.revision,
 		Findings: l.Findings,
+		Waived:   l.Waived,
 		Sites:    len(l.Topology.Sites),
 		Links:    l.Topology.Links(),
 		Sources:  l.Sources,

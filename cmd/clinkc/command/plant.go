@@ -22,16 +22,11 @@ type seedling struct {
 
 const secretsDir = "secrets"
 
-// gitignore keeps what must not be shared out of git.
-const gitignore = `# Passwords and keys: they belong to the hosts, not into the history.
-/secrets/
-`
-
 // files are those of the topology, what the site files need before them.
 func (p plan) files(port int) ([]seedling, error) {
 	l := []seedling{
 		{moduleFile, []byte(module)},
-		{".gitignore", []byte(gitignore)},
+		{ignoreFile, []byte(gitignore)},
 	}
 	secrets := p.secretNames()
 	for i := range p.names {
@@ -121,8 +116,15 @@ func quotedList(l []string) string {
 }
 
 // plant puts the files into dir, which is made if need be: all of them, or none.
-// It writes over nothing.
+// It writes over nothing; a .gitignore that is there gets a line at its end.
 func plant(ctx context.Context, dir string, files []seedling) (err error) {
+	kept, err := keepIgnored(dir)
+	if err != nil {
+		return err
+	}
+	if kept.there {
+		files = slices.DeleteFunc(slices.Clone(files), func(f seedling) bool { return f.name == ignoreFile })
+	}
 	fresh, err := barren(dir, files)
 	if err != nil {
 		return err
@@ -152,7 +154,7 @@ func plant(ctx context.Context, dir string, files []seedling) (err error) {
 			return fmt.Errorf("make the topology directory: %w", err)
 		}
 	}
-	if err := transplant(bed, dir, files); err != nil {
+	if err := transplant(bed, dir, files, kept.add); err != nil {
 		if fresh {
 			err = errors.Join(err, os.Remove(dir))
 		}
@@ -218,9 +220,9 @@ func (f seedling) write(bed string) error {
 	return os.WriteFile(name, f.text, mode)
 }
 
-// transplant moves what was prepared to its place, and takes it back if not
-// all of it can be.
-func transplant(bed, dir string, files []seedling) (err error) {
+// transplant moves what was prepared to its place and does what is last, and
+// takes it back if not all of it can be.
+func transplant(bed, dir string, files []seedling, last func() error) (err error) {
 	var moved []string
 	defer func() {
 		if err == nil {
@@ -240,5 +242,5 @@ func transplant(bed, dir string, files []seedling) (err error) {
 		}
 		moved = append(moved, top)
 	}
-	return nil
+	return last()
 }

@@ -124,6 +124,9 @@ func (c Command) about(l *loaded, o *vetOptions, args []string) (diagnostic.Repo
 			return report, err
 		}
 	}
+	if o.format.value == "sarif" && c.getenv("GITHUB_ACTIONS") == "true" {
+		report.Waived = nil // GitHub takes a suppressed result for an open alert
+	}
 	report.FailOn, report.Version, report.Prefix = o.threshold, readBuild().Version, c.prefix(args)
 	return report, nil
 }
@@ -132,14 +135,9 @@ func (c Command) about(l *loaded, o *vetOptions, args []string) (diagnostic.Repo
 // such as a file that does not parse, concerns every one.
 func (l *loaded) concerning(sites names) (diagnostic.Report, error) {
 	r := l.report()
-	r.Sites, r.Links, r.Findings, r.Names = 0, 0, nil, nil
-	anywhere := false
-	for _, d := range l.Findings {
-		anywhere = anywhere || len(d.Sites) == 0
-		if len(d.Sites) == 0 || slices.ContainsFunc(d.Sites, func(s string) bool { return slices.Contains(sites, s) }) {
-			r.Findings = append(r.Findings, d)
-		}
-	}
+	r.Sites, r.Links, r.Names = 0, 0, nil
+	anywhere := slices.ContainsFunc(l.Findings, func(d diagnostic.Diagnostic) bool { return len(d.Sites) == 0 })
+	r.Findings, r.Waived = sites.among(l.Findings), sites.among(l.Waived)
 	known := l.Topology.Names()
 	for i, name := range sites {
 		if slices.Contains(sites[:i], name) {
@@ -156,6 +154,16 @@ func (l *loaded) concerning(sites names) (diagnostic.Report, error) {
 		}
 	}
 	return r, nil
+}
+
+// among are the findings that concern one of the sites.
+func (n names) among(all diagnostic.List) (l diagnostic.List) {
+	for _, d := range all {
+		if len(d.Sites) == 0 || slices.ContainsFunc(d.Sites, func(s string) bool { return slices.Contains(n, s) }) {
+			l = append(l, d)
+		}
+	}
+	return l
 }
 
 // listed names the first few of the sites that there are.

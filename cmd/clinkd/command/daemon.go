@@ -3,7 +3,6 @@ package command
 import (
 	"context"
 	"crypto/rand"
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -64,7 +63,7 @@ func (c Command) daemon(ctx context.Context, o options) error {
 	if err != nil {
 		return err
 	}
-	ln, err := listenHTTP(o)
+	ln, err := listenHTTP(o, log)
 	if err != nil {
 		return err
 	}
@@ -84,22 +83,6 @@ func (c Command) logger(o options) *slog.Logger {
 		return slog.New(slog.NewJSONHandler(c.Stderr, h))
 	}
 	return slog.New(slog.NewTextHandler(c.Stderr, h))
-}
-
-func listenHTTP(o options) (net.Listener, error) {
-	ln, err := net.Listen("tcp", o.http)
-	if err != nil {
-		return nil, fmt.Errorf("REST API: %w: choose another address with --http", err)
-	}
-	if o.httpCert == "" {
-		return ln, nil
-	}
-	cert, err := tls.LoadX509KeyPair(o.httpCert, o.httpKey)
-	if err != nil {
-		ln.Close()
-		return nil, fmt.Errorf("certificate of the REST API: %w", err)
-	}
-	return tls.NewListener(ln, &tls.Config{Certificates: []tls.Certificate{cert}, MinVersion: tls.VersionTLS12}), nil
 }
 
 // chooseSites says which sites this process runs. Without --site it is all
@@ -188,7 +171,7 @@ func (c Command) assemble(ctx context.Context, o options, dir *source.Dir, sites
 	d.loader.seen = d.git.seen
 	d.writer = newWriter(d)
 	if d.git.repo != nil {
-		d.git.repo.Files = d.writer.editor
+		d.git.repo.Files, d.git.edit = d.writer.editor, d.writer.editor.Edit
 	}
 	for name, e := range d.nodes {
 		e.drift = func(reason, message string) {
@@ -241,6 +224,7 @@ func reachable(addr string) string {
 
 func (d *daemon) run(ctx context.Context) error {
 	g, ctx := errgroup.WithContext(ctx)
+	d.git.life = ctx
 	for _, name := range d.sites {
 		g.Go(func() error {
 			if err := d.nodes[name].Run(ctx); err != nil {
@@ -255,6 +239,7 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { return d.serve(ctx) })
 	g.Go(func() error { sighup(ctx, func() { d.reload(ctx) }); return nil })
 	g.Go(func() error { d.report(ctx); return nil })
+	g.Go(func() error { d.tellLinks(ctx); return nil })
 	g.Go(func() error { return d.sayReady(ctx) })
 	if d.pprof != "" {
 		g.Go(func() error { return d.serveProfiles(ctx) })
@@ -286,7 +271,8 @@ func (d *daemon) serve(ctx context.Context) error {
 	srv := &http.Server{
 		Handler: httpapi.New(d, httpapi.Options{
 			Keys: d.keys, Log: d.log, Version: version(), Writer: d.writer, Operator: d.writer, Observer: observer{d},
-			Hosts: ownNames(d.options), Done: ctx.Done(), Token: d.token, ACL: emqx.ACL, Graph: new(artist).draw, Pages: dashboard.Handler(),
+			Hosts: ownNames(d.options), Done: ctx.Done(), Token: d.token, ACL: emqx.ACL, Graph: new(artist).draw,
+			Pages: dashboard.Handler(),
 		}),
 		ReadHeaderTimeout: 10 * time.Second,
 		ReadTimeout:       30 * time.Second,
@@ -294,7 +280,11 @@ func (d *daemon) serve(ctx context.Context) error {
 		MaxHeaderBytes:    64 << 10,
 		ErrorLog:          slog.NewLogLogger(d.log.Handler(), slog.LevelDebug),
 	}
-	return serveUntil(ctx, srv, d.ln)
+	err := serveUntil(ctx, srv, d.ln)
+	// Nobody is served any more; a write that is in hand is ended all the same.
+	d.writer.editor.Lock()
+	defer d.writer.editor.Unlock()
+	return err
 }
 
 // An artist draws topologies, and remembers what is to be drawn of the last

@@ -12,10 +12,7 @@ import (
 	"time"
 
 	"github.com/eclipse/paho.golang/paho"
-	"go.uber.org/goleak"
 )
-
-func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 func TestMessagesCrossBothWays(t *testing.T) {
 	d := startExample(t, "two-sites")

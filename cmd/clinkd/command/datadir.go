@@ -10,6 +10,7 @@ import (
 	"strings"
 
 	"clink/httpapi"
+	"clink/internal/atomicfile"
 )
 
 // lockSites takes the lock of each site's data directory and returns what
@@ -84,18 +85,8 @@ func makeKey(path string) error {
 	if _, err := os.Stat(path); !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
-	tmp, err := os.CreateTemp(filepath.Dir(path), ".api-key-*") // mode 0600
-	if err != nil {
-		return err
-	}
-	defer os.Remove(tmp.Name())
-	if _, err := fmt.Fprintf(tmp, "clink-%s:%s\n", strings.ToLower(rand.Text()[:8]), rand.Text()); err != nil {
-		return errors.Join(err, tmp.Close())
-	}
-	if err := errors.Join(tmp.Sync(), tmp.Close()); err != nil {
-		return err
-	}
-	if err := os.Link(tmp.Name(), path); err != nil && !errors.Is(err, fs.ErrExist) {
+	key := fmt.Sprintf("clink-%s:%s\n", strings.ToLower(rand.Text()[:8]), rand.Text())
+	if err := atomicfile.Create(path, []byte(key)); err != nil && !errors.Is(err, fs.ErrExist) {
 		return err
 	}
 	return nil

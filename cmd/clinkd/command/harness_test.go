@@ -35,7 +35,9 @@ type daemon struct {
 	dir      string // the topology
 	data     string
 	http     string
+	keyOnce  sync.Once
 	key      string
+	apiOnce  sync.Once
 	checked  *http.Client
 	out, log *safeBuffer
 	stop     func() int // ends it and returns its exit code
@@ -193,19 +195,11 @@ func (d *daemon) port(site string) string {
 // text returns what GET path answers.
 func (d *daemon) text(path string) (int, string) {
 	d.t.Helper()
-	if d.key == "" {
-		b, err := os.ReadFile(filepath.Join(d.data, "api-key"))
-		if err != nil {
-			d.t.Fatal(err)
-		}
-		d.key = strings.TrimSpace(string(b))
-	}
 	req, err := http.NewRequestWithContext(d.t.Context(), "GET", "http://"+d.http+path, nil)
 	if err != nil {
 		d.t.Fatal(err)
 	}
-	name, sec, _ := strings.Cut(d.key, ":")
-	req.SetBasicAuth(name, sec)
+	d.authorize(req)
 	res, err := d.api().Do(req)
 	if err != nil {
 		d.t.Fatal(err)
@@ -218,11 +212,22 @@ func (d *daemon) text(path string) (int, string) {
 	return res.StatusCode, string(b)
 }
 
+// authorize signs a request with the key that the daemon has made.
+func (d *daemon) authorize(req *http.Request) {
+	d.keyOnce.Do(func() {
+		b, err := os.ReadFile(filepath.Join(d.data, "api-key"))
+		if err != nil {
+			d.t.Error(err)
+		}
+		d.key = strings.TrimSpace(string(b))
+	})
+	name, sec, _ := strings.Cut(d.key, ":")
+	req.SetBasicAuth(name, sec)
+}
+
 // api is a client that holds what goes over it against the OpenAPI document.
 func (d *daemon) api() *http.Client {
-	if d.checked == nil {
-		d.checked = &http.Client{Transport: apitest.New(d.t, nil).Transport(nil)}
-	}
+	d.apiOnce.Do(func() { d.checked = &http.Client{Transport: apitest.New(d.t, nil).Transport(nil)} })
 	return d.checked
 }
 

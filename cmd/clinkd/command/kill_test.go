@@ -27,10 +27,11 @@ func build(t *testing.T) string {
 }
 
 // spawn runs one site and waits until it is ready.
-func spawn(t *testing.T, bin, dir, data, site string) *process {
+func spawn(t *testing.T, bin, dir, data, site string, flags ...string) *process {
 	t.Helper()
 	p := &process{daemon: &daemon{t: t, dir: dir, data: data, out: &safeBuffer{}, log: &safeBuffer{}}}
-	p.cmd = exec.Command(bin, "run", "--site", site, "--http", "127.0.0.1:0", "--data-dir", data, dir)
+	flags = append([]string{"run", "--site", site, "--http", "127.0.0.1:0", "--data-dir", data}, flags...)
+	p.cmd = exec.Command(bin, append(flags, dir)...)
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
 	if err != nil {

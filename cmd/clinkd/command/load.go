@@ -42,6 +42,7 @@ type loader struct {
 	authors  []authored       // the latest revisions that came over REST, the newest last
 	topology *topology.Topology
 	revision string
+	clashes  []clash // among the listeners of what is in force
 
 	changes changes // has its own lock
 }
@@ -100,10 +101,11 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 		l.topology, l.revision = res.Topology, snap.Revision
 	}
 	l.changes.note(snap.Revision, res)
+	l.tellClashes(applied)
 	if l.seen != nil {
 		l.seen(snap.Commit)
 	}
-	d := reconciler.Desired{Topology: applied, Revision: snap.Revision, Commit: snap.Commit, Author: l.author(snap.Revision), Findings: res.Findings, Held: held}
+	d := reconciler.Desired{Topology: applied, Revision: snap.Revision, Commit: snap.Commit, Author: l.author(snap.Revision), Findings: res.Findings, Waived: res.Waived, Held: held}
 	if err := l.remember(); err != nil {
 		// A full disk must not stop an incident's change from taking effect.
 		l.log.Error("the last good state could not be kept; a restart on a broken source would go without it", "err", err)
@@ -123,6 +125,14 @@ func compileOptions(base string, now time.Time, here []string) compiler.Options 
 		},
 		Here: here,
 	}
+}
+
+// compiled hands over what somebody else has made of the source, so that what
+// is the same in the next snapshot need not be evaluated again.
+func (l *loader) compiled(res *compiler.Result) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.result = res
 }
 
 // compile compiles the source. One whose evaluation was given up is not
@@ -166,11 +176,14 @@ func (l *loader) restore() error {
 }
 
 func (l *loader) remember() error {
-	var errs []error
+	var files []string
 	for _, site := range l.sites {
-		errs = append(errs, reconciler.SaveLastGood(lastGoodFile(l.dataDir, site), l.last))
+		files = append(files, lastGoodFile(l.dataDir, site))
 	}
-	return errors.Join(errs...)
+	if len(files) == 0 {
+		return nil
+	}
+	return reconciler.SaveLastGood(files[0], l.last, files[1:]...)
 }
 
 func lastGoodFile(dataDir, site string) string {

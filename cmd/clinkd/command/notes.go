@@ -9,6 +9,7 @@ import (
 	"slices"
 	"sync"
 
+	"clink/internal/atomicfile"
 	"clink/source/git"
 )
 
@@ -83,21 +84,9 @@ func (n *notes) find(c git.Change) int {
 func (n *notes) save() {
 	text, err := json.Marshal(n.list)
 	if err == nil {
-		err = n.write(text)
+		err = atomicfile.Replace(n.path, text)
 	}
 	if err != nil {
 		n.log.Error("what is not committed could not be noted; after a crash it would not be committed by itself", "file", n.path, "err", err)
 	}
-}
-
-func (n *notes) write(text []byte) error {
-	f, err := os.OpenFile(n.path+".tmp", os.O_WRONLY|os.O_CREATE|os.O_TRUNC, 0o600)
-	if err != nil {
-		return err
-	}
-	_, err = f.Write(text)
-	if err := errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	return os.Rename(n.path+".tmp", n.path)
 }

@@ -82,12 +82,25 @@ func (d *daemon) status() string {
 // Type=notify-reload it knows by the time that the answer is to its signal.
 func (d *daemon) reload(ctx context.Context) {
 	d.manager.say(ctx, "RELOADING=1", fmt.Sprintf("MONOTONIC_USEC=%d", monotonic().Microseconds()), "STATUS=reading the source again")
+	d.reloadKeys()
 	bounded, cancel := context.WithTimeout(ctx, reloadTime)
 	defer cancel()
 	if err := d.rec.Look(bounded); err != nil && ctx.Err() == nil {
 		d.log.Error("the reload that was asked for did not come about", "err", err)
 	}
 	d.manager.say(ctx, "READY=1", d.status())
+}
+
+// reloadKeys reads the API keys again. A file that is not right takes nobody's
+// key away.
+func (d *daemon) reloadKeys() {
+	b, err := os.ReadFile(d.keyPath)
+	if err == nil {
+		err = d.keys.Reload(b)
+	}
+	if err != nil {
+		d.log.Error("the API keys could not be read again; those from before stay in use", "file", d.keyPath, "err", err)
+	}
 }
 
 // report keeps the manager's status line right, shows it that the daemon is

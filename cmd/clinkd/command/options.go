@@ -43,38 +43,34 @@ func (l *list) Set(s string) error { *l = append(*l, s); return nil }
 func (c Command) parse(args []string) (options, error) {
 	var o options
 	fs := flag.NewFlagSet("clinkd run", flag.ContinueOnError)
-	fs.SetOutput(c.Stderr)
-	fs.Usage = func() {
-		fmt.Fprint(c.Stderr, "Usage: clinkd run [flags] DIR\n\nRuns the sites of the topology in DIR. Each flag can also be set by an\nenvironment variable: --data-dir by CLINK_DATA_DIR, and so on.\n\n")
-		fs.PrintDefaults()
-	}
 	fs.Var((*list)(&o.sites), "site", "run this `NAME` only; may be repeated (default: all sites, if every listener is on loopback)")
 	fs.StringVar(&o.http, "http", "127.0.0.1:18083", "`ADDR` of the REST API, health and metrics")
-	fs.StringVar(&o.httpCert, "http-cert", "", "certificate `FILE` (PEM) for the REST API")
+	fs.StringVar(&o.httpCert, "http-cert", "", "certificate `FILE` (PEM) for the REST API; read again when it changes")
 	fs.StringVar(&o.httpKey, "http-key", "", "key `FILE` (PEM) for the REST API")
 	fs.Var((*list)(&o.hosts), "http-host", "answer requests to this `NAME`; may be repeated (always: localhost, this machine's name and addresses)")
 	fs.StringVar(&o.dataDir, "data-dir", "", "`DIR` for what must survive a restart (default: $XDG_STATE_HOME/clink/<topology>-<hash>)")
-	fs.StringVar(&o.apiKeys, "api-keys", "", "`FILE` of API keys, a line key:secret[:administrator|viewer] each (default: one is made in the data directory)")
+	fs.StringVar(&o.apiKeys, "api-keys", "", "`FILE` of API keys, a line key:secret[:administrator|viewer] each; SIGHUP reads it again (default: one is made in the data directory)")
 	fs.StringVar(&o.secretsDir, "secrets-dir", "", "`DIR` for credentials that come over REST (default: secrets in the topology)")
 	fs.BoolVar(&o.gitCommit, "git-commit", false, "commit what is written over REST, in the name of the API key")
 	fs.StringVar(&o.gitPush, "git-push", "", "push these commits to `REMOTE/BRANCH`; needs --git-commit")
-	fs.DurationVar(&o.resync, "resync", 30*time.Second, "compare wanted and actual this often without being woken")
-	fs.StringVar(&o.logFormat, "log-format", "text", "text or json")
-	fs.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "debug, info, warn or error")
+	fs.DurationVar(&o.resync, "resync", 30*time.Second, "look at the source, and compare what runs with it, every `DURATION` without being woken")
+	fs.StringVar(&o.logFormat, "log-format", "text", "`FORMAT` of the log: text or json")
+	fs.TextVar(&o.logLevel, "log-level", slog.LevelInfo, "least `LEVEL` of the log: debug, info, warn or error")
 	fs.StringVar(&o.pprof, "pprof", "", "serve Go's profiles on this `ADDR`, loopback only")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return o, err
-		}
-		return o, usageError{err}
+	rest, err := readFlags(fs, args)
+	if errors.Is(err, flag.ErrHelp) {
+		fmt.Fprint(c.Stdout, help(fs))
+	}
+	if err != nil {
+		return o, err
 	}
 	if err := c.fromEnvironment(fs, &o); err != nil {
 		return o, err
 	}
-	if fs.NArg() != 1 {
-		return o, usagef("clinkd run takes one directory, the topology's; got %d arguments", fs.NArg())
+	if len(rest) != 1 {
+		return o, usagef("clinkd run takes one directory, the topology's; got %d arguments", len(rest))
 	}
-	return o, o.check(fs.Arg(0), c.Getenv)
+	return o, o.check(rest[0], c.Getenv)
 }
 
 func (c Command) fromEnvironment(fs *flag.FlagSet, o *options) error {

@@ -31,9 +31,12 @@ type recorder struct {
 	base      string      // the topology
 	notes     *notes
 	publish   func(topology.Event)
+	edit      func(context.Context, writeback.Request) (writeback.Outcome, error) // set before run
+	again     again
 	log       *slog.Logger
 
-	heads chan string // capacity 1: what HEAD was last seen to be
+	life  context.Context // ends when the process is told to
+	heads chan string     // capacity 1: what HEAD was last seen to be
 
 	mu   sync.Mutex // guards the fields below
 	head string     // last looked at
@@ -41,9 +44,15 @@ type recorder struct {
 	lost string     // our last commit, if it is not in HEAD
 }
 
+// revisionTrailer is what a commit says of the source that it left.
+const revisionTrailer = "Clink-Revision"
+
 // commitTime bounds one commit, hooks included, before it is left to be tried
 // again.
 const commitTime = 30 * time.Second
+
+// commitStop is what a commit is given when the process is to end.
+const commitStop = 3 * time.Second
 
 // newRecorder opens the repository around the topology.
 func newRecorder(ctx context.Context, d *daemon) (*recorder, error) {
@@ -56,6 +65,7 @@ func newRecorder(ctx context.Context, d *daemon) (*recorder, error) {
 	}
 	r := &recorder{
 		repo: repo, base: d.options.dir, log: d.log, publish: d.rec.Publish, heads: make(chan string, 1),
+		again: again{poke: make(chan struct{}, 1)},
 		notes: &notes{path: filepath.Join(d.dataDir, "uncommitted"), log: d.log},
 	}
 	r.committer = &git.Committer{Repo: repo, Log: d.log, Done: r.committed, Fail: r.failed}
@@ -94,16 +104,31 @@ func (r *recorder) run(ctx context.Context) error {
 	if r.pusher != nil {
 		wg.Go(func() { errs[1] = r.pusher.Run(ctx) })
 	}
+	// A push that had to rebase moves HEAD a moment before it tells our commits'
+	// new ids: what looks lost then is looked at once more.
+	var head string
+	settle := time.NewTimer(time.Hour)
+	defer settle.Stop()
 	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-		case head := <-r.heads:
+		case head = <-r.heads:
+			settle.Reset(0)
+			if r.pusher != nil {
+				settle.Reset(settleTime)
+			}
+		case <-settle.C:
 			r.look(ctx, head)
+		case <-r.again.poke:
+			r.undone(ctx)
 		}
 	}
 	wg.Wait()
 	return errors.Join(errs[:]...)
 }
+
+// settleTime is how long a push may take from moving HEAD to saying so.
+const settleTime = 2 * time.Second
 
 // begin notes what is about to be written, so that it is committed even if the
 // process dies in between.
@@ -118,7 +143,7 @@ func (r *recorder) begin(q writeback.Request, out writeback.Outcome) (failed fun
 
 // change is what the commit of a write says.
 func (r *recorder) change(who asker, out writeback.Outcome) git.Change {
-	c := git.Change{Author: who.key, Trailers: [][2]string{{"Clink-Revision", out.Snapshot.Revision}}}
+	c := git.Change{Author: who.key, Trailers: [][2]string{{revisionTrailer, out.Snapshot.Revision}}}
 	if who.request != "" {
 		c.Trailers = append(c.Trailers, [2]string{"Clink-Request-Id", who.request})
 	}
@@ -157,14 +182,18 @@ func (r *recorder) change(who asker, out writeback.Outcome) git.Change {
 }
 
 // record commits what was written.
-func (r *recorder) record(ctx context.Context, who asker, out writeback.Outcome) {
+func (r *recorder) record(ctx context.Context, who asker, q writeback.Request, out writeback.Outcome) {
 	if r.repo == nil || len(out.Files) == 0 {
 		return
 	}
 	c := r.change(who, out)
 	r.notes.name(c)
+	r.again.hold(r.base, q, who, out)
 	ctx, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
+	// A commit is not cut off because the process is to end, but a hook that
+	// hangs is: git takes its lock files away, and the note is for the next run.
+	defer context.AfterFunc(r.life, func() { time.AfterFunc(commitStop, cancel) })()
 	if _, err := r.committer.Commit(ctx, c); err != nil {
 		return // it is told and kept
 	}
@@ -175,17 +204,20 @@ func (r *recorder) record(ctx context.Context, who asker, out writeback.Outcome)
 
 func (r *recorder) committed(c git.Change, id string) {
 	r.notes.remove(c)
+	if r.again.settle(c) {
+		return // it is not in the commit
+	}
 	r.mu.Lock()
 	r.last, r.lost = id, ""
 	r.mu.Unlock()
-	r.publish(topology.Event{Type: "committed", Revision: trailer(c, "Clink-Revision"), Reason: "Committed", Message: fmt.Sprintf("commit %s: %s", id, c.Subject)})
+	r.publish(topology.Event{Type: "committed", Revision: trailer(c, revisionTrailer), Reason: "Committed", Message: fmt.Sprintf("commit %s: %s", id, c.Subject)})
 	if r.pusher != nil {
 		r.pusher.Wake()
 	}
 }
 
 func (r *recorder) failed(c git.Change, err error) {
-	r.publish(topology.Event{Type: "uncommitted", Revision: trailer(c, "Clink-Revision"), Reason: "CommitFailed", Message: fmt.Sprintf("%s: the edit is in the files and not committed: %v", c.Subject, err)})
+	r.publish(topology.Event{Type: "uncommitted", Revision: trailer(c, revisionTrailer), Reason: "CommitFailed", Message: fmt.Sprintf("%s: the edit is in the files and not committed: %v", c.Subject, err)})
 }
 
 func trailer(c git.Change, name string) string {
@@ -207,7 +239,7 @@ func (r *recorder) pushed(s git.PushStatus) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	if s.Pushed != "" && r.last != "" {
-		r.last = s.Pushed
+		r.last, r.lost = s.Pushed, ""
 	}
 }
 

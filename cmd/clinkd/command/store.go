@@ -1,6 +1,7 @@
 package command
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"slices"
@@ -23,6 +24,7 @@ func (d *daemon) Links(ctx context.Context, site string) ([]httpapi.Link, error)
 	if !ok {
 		return nil, fmt.Errorf("no site %q here", site)
 	}
+	state := d.rec.State() // before the links, so that it claims nothing newer than them
 	links, err := node.Links(ctx)
 	if err != nil {
 		return nil, err
@@ -31,14 +33,17 @@ func (d *daemon) Links(ctx context.Context, site string) ([]httpapi.Link, error)
 	if err != nil {
 		return nil, err
 	}
-	state := d.rec.State()
 	list := make([]httpapi.Link, 0, len(links))
+	of := make(map[string]int, len(status))
+	for i := range status {
+		of[status[i].Peer] = i
+	}
 	for _, l := range links {
-		i := slices.IndexFunc(status, func(s topology.LinkStatus) bool { return s.Peer == l.Name })
-		if i < 0 {
+		i, ok := of[l.Name]
+		if !ok {
 			continue // removed between the two questions
 		}
-		shown := httpapi.Link{Link: l, Observed: status[i], Revision: state.Revision}
+		shown := httpapi.Link{Link: l, Observed: status[i], Revision: cmp.Or(state.Sites[site].Revision, state.Revision)}
 		if n := slices.IndexFunc(state.Suspensions, func(s topology.Suspension) bool { return s.Site == site && s.Peer == l.Name }); n >= 0 {
 			shown.Suspension = &state.Suspensions[n]
 			shown.Enable = true // only such links are suspended: the source says so
@@ -71,8 +76,13 @@ func (d *daemon) Brokers() []httpapi.Broker {
 func (d *daemon) State() httpapi.State {
 	s := d.rec.State()
 	sites, links := d.loader.size()
+	inForce := make(map[string]string, len(s.Sites))
+	for name, site := range s.Sites {
+		inForce[name] = site.Revision
+	}
 	return httpapi.State{
-		Started: d.started, Revision: s.Revision, Commit: s.Commit, Findings: s.Findings,
+		InForce: inForce,
+		Started: d.started, Revision: s.Revision, Commit: s.Commit, Findings: s.Findings, Waived: s.Waived,
 		AllSites: sites, AllLinks: links, Held: s.Held, Suspensions: s.Suspensions, Git: d.git.status(), NotReady: d.notReady(s),
 		LastReload: s.Loaded, ReloadOK: s.LoadError == "" && len(s.Held) == 0, ReloadError: s.LoadError,
 		ReloadTook: s.Duration, Applied: s.Changes, ReadOnly: readOnly(d.options.dir),
@@ -93,7 +103,7 @@ func (d *daemon) notReady(s reconciler.State) []string {
 		}
 		for _, l := range b.Listeners {
 			if l.Error != "" {
-				why = append(why, fmt.Sprintf("site %s, listener %s: %s", b.Site, l.Name, l.Error))
+				why = append(why, fmt.Sprintf("site %s, listener %s: %s%s", b.Site, l.Name, l.Error, d.loader.clash(b.Site, l.Name)))
 			}
 		}
 	}

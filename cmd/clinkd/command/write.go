@@ -66,13 +66,14 @@ func (w *writer) compileOptions(planned map[string][]byte) compiler.Options {
 
 // written is called when a change is in the files, and before the next one
 // begins.
-func (w *writer) written(ctx context.Context, _ writeback.Request, out writeback.Outcome) {
+func (w *writer) written(ctx context.Context, q writeback.Request, out writeback.Outcome) {
 	who := askerOf(ctx)
 	w.d.loader.wrote(out.Snapshot.Revision, who.key)
+	w.d.loader.compiled(out.After)
 	// The commit is to be told with the revision, but a hook that takes long
 	// must not hold up what is wanted now.
 	late := time.AfterFunc(commitGrace, w.d.rec.Wake)
-	w.d.git.record(ctx, who, out)
+	w.d.git.record(ctx, who, q, out)
 	late.Stop()
 	w.d.rec.Wake()
 }
@@ -92,12 +93,9 @@ func askerOf(ctx context.Context) asker {
 
 // Write implements [httpapi.Writer].
 func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, error) {
-	// Once it is written, it is committed and told, whether or not whoever
-	// asked still listens.
-	work, cancel := context.WithTimeout(context.WithoutCancel(ctx), loadTime)
+	waiting, cancel := context.WithTimeout(context.WithValue(ctx, askerKey{}, asker{r.By, r.RequestID}), turnTime)
 	defer cancel()
-	work = context.WithValue(work, askerKey{}, asker{r.By, r.RequestID})
-	out, err := w.editor.Edit(work, writeback.Request{
+	out, err := w.editor.Edit(waiting, writeback.Request{
 		Op: r.Op, Site: r.Site, Links: r.Links, IfMatch: r.IfMatch,
 		Pair: r.Pair, Theirs: r.Theirs, Override: r.Override, Prune: r.Prune, Strict: r.Strict, DryRun: r.DryRun,
 	})
@@ -114,13 +112,18 @@ func (w *writer) Write(ctx context.Context, r httpapi.Write) (httpapi.Written, e
 		res.Flows = flow.Diff(touched(out.Before.Topology, out.Halves), touched(out.After.Topology, out.Halves))
 		return res, nil
 	}
-	res.InForce = len(out.Files) == 0 || w.inForce(ctx, out)
+	if res.InForce = len(out.Files) == 0 || w.inForce(ctx, out); !res.InForce {
+		res.Reason = w.notYet()
+	}
 	for _, h := range out.Halves {
-		res.Halves = append(res.Halves, httpapi.Half{Site: h.Site, State: w.state(h.Site, res.InForce)})
+		res.Halves = append(res.Halves, httpapi.Half{Site: h.Site, Peer: h.Peer, State: w.state(h.Site, res.InForce)})
 	}
 	res.Links, err = w.links(ctx, r)
 	return res, err
 }
+
+// turnTime is how long a change waits for those before it.
+const turnTime = 20 * time.Second
 
 // touched is a topology with no more sites than a change can make a difference
 // between: what flows between two sites is up to their own halves, and that of
@@ -136,10 +139,6 @@ func touched(t *topology.Topology, halves []writeback.Half) *topology.Topology {
 	}
 	return few
 }
-
-// loadTime bounds one change of the source: trying it takes two or three
-// compilations.
-const loadTime = 2 * time.Minute
 
 // refused turns a refusal of the source into the API's.
 func (w *writer) refused(err error) error {
@@ -168,6 +167,14 @@ func (w *writer) inForce(ctx context.Context, out writeback.Outcome) bool {
 	ctx, cancel := context.WithTimeout(ctx, inForceWithin)
 	defer cancel()
 	return w.d.rec.Wait(ctx, out.Snapshot.Revision, here...) == nil
+}
+
+// notYet says why what is written is not in force.
+func (w *writer) notYet() string {
+	if s := w.d.rec.State(); s.LoadError != "" {
+		return "the source cannot be loaded: " + s.LoadError
+	}
+	return fmt.Sprintf("not every site has come to it within %v; GET /status says what is going on", inForceWithin)
 }
 
 // state says how far the half of a site has come.
@@ -221,7 +228,9 @@ func (w *writer) Probe(ctx context.Context, site string, fields map[string]any) 
 	}
 	name, _ := fields["name"].(string)
 	if len(fields) > 1 {
-		l, done, err := w.editor.Try(ctx, site, fields)
+		bounded, cancel := context.WithTimeout(ctx, turnTime)
+		defer cancel()
+		l, done, err := w.editor.Try(bounded, site, fields)
 		if err != nil {
 			return topology.Probe{}, w.refused(err)
 		}
