@@ -100,20 +100,29 @@ type Operator interface {
 	ResetMetrics(ctx context.Context, site, peer string) error
 }
 
-// An Observer tells what happened and what is wanted of the whole fleet.
+// An Observer tells what happened, and what is wanted and seen of the whole
+// fleet.
 type Observer interface {
+	history
+	fleet
+}
+
+type history interface {
 	// Revisions returns the latest revisions, the newest first.
 	Revisions() []Revision
+	// Detail returns what a revision changed, if that is still known.
+	Detail(revision string) (RevisionDetail, bool)
 	// Events returns the kept events after the given one, and the channel of
 	// those to come; it is closed when its reader falls too far behind. stop
 	// must be called once.
 	Events(after uint64) (past []topology.Event, next <-chan topology.Event, stop func())
+	Conditions() []topology.Condition
+}
+
+type fleet interface {
 	// Topology returns what is wanted, nil before the first revision. It is
 	// not changed any more.
 	Topology() (t *topology.Topology, revision string)
-	Conditions() []topology.Condition
-	// Detail returns what a revision changed, if that is still known.
-	Detail(revision string) (RevisionDetail, bool)
 	// Source returns where the source declares a site's link, in its order,
 	// with no credential in it.
 	Source(site, peer string) []Block
