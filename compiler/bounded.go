@@ -19,6 +19,7 @@ const (
 // given text that anybody may have written.
 func bounded(ctx context.Context, watch *stopwatch, most uint64, f func() error) error {
 	done := make(chan error, 1)
+	start := heapInUse() // before f has any of it
 	go func() {
 		defer func() {
 			if r := recover(); r != nil {
@@ -29,7 +30,6 @@ func bounded(ctx context.Context, watch *stopwatch, most uint64, f func() error)
 	}()
 	tick := time.NewTicker(heapEvery)
 	defer tick.Stop()
-	start := heapInUse()
 	for {
 		select {
 		case err := <-done:

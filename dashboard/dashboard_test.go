@@ -72,6 +72,21 @@ func TestPageAndItsParts(t *testing.T) {
 	}
 }
 
+// The page asks for every script at once: each that it did not name would be
+// another way there and back before anything is seen.
+func TestPageNamesAllScripts(t *testing.T) {
+	index := string(body(t, get(t, "/")))
+	h, err := load(pages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range h.assets {
+		if path.Ext(name) == ".js" && strings.Count(index, "/"+name+`"`) != 1 {
+			t.Errorf("the page does not name %s, once", name)
+		}
+	}
+}
+
 func TestWhatIsAnswered(t *testing.T) {
 	tag := get(t, "/").Header.Get("ETag")
 	h, err := load(pages)

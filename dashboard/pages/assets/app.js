@@ -82,6 +82,7 @@ function showPage() {
 
 window.addEventListener('hashchange', () => {
   if (!state.session) return;
+  for (const open of document.querySelectorAll('.menu:popover-open')) open.hidePopover();
   showPage();
   // What was pressed is gone: a reader goes on at the new page's beginning.
   main?.focus({ preventScroll: true });

@@ -160,3 +160,19 @@ export function later(ms, f) {
   call.cancel = () => clearTimeout(timer);
   return call;
 }
+
+// within calls f once, some time after it was first asked for.
+export function within(ms, f) {
+  let timer = 0;
+  const call = () => {
+    timer ||= setTimeout(() => {
+      timer = 0;
+      f();
+    }, ms);
+  };
+  call.cancel = () => {
+    clearTimeout(timer);
+    timer = 0;
+  };
+  return call;
+}

@@ -72,6 +72,7 @@ export const en = {
   'process.label': 'State of the process: {words}, revision {revision}',
   'process.sites': 'Sites',
   'process.version': 'clinkd',
+  'process.unread': 'not all of it could be read, see the findings',
   'process.since': 'started',
   'process.reload': 'Last reading',
   'revision': 'Revision',
@@ -440,6 +441,9 @@ export const en = {
   'chart.dropped': 'Dropped',
   'chart.waiting': 'waiting for figures',
 
+  'zoom.in': 'Larger',
+  'zoom.out': 'Smaller',
+  'zoom.fit': 'Fit',
   'topology.view': 'View',
   'topology.graph': 'Graph',
   'topology.table': 'Table',

@@ -42,11 +42,10 @@ export async function readGraph(language, signal, panel) {
   const svg = copied(parsed.documentElement);
   svg.classList.add('clink-graph');
   // A small fleet is drawn larger, up to what still looks well.
-  const width = Number(svg.getAttribute('width'));
-  if (width > 0) {
-    attr(svg, 'width', Math.max(width, Math.min(width * 1.6, 900)));
-    attr(svg, 'height', null);
-  }
+  const width = Number(svg.getAttribute('width')) || 900;
+  const natural = Math.max(width, Math.min(width * 1.6, 900));
+  attr(svg, 'width', natural);
+  attr(svg, 'height', null);
   const edges = [...svg.querySelectorAll('g.link')].map((node) => edge(node, panel));
   for (const node of svg.querySelectorAll('g.site')) {
     const name = node.dataset.site;
@@ -58,6 +57,11 @@ export async function readGraph(language, signal, panel) {
   }
   return {
     node: svg,
+    // zoom makes the picture larger or smaller; 0 fits it into its place.
+    zoom(by) {
+      svg.classList.toggle('zoomed', by > 0);
+      attr(svg, 'width', by > 0 ? Math.min(Math.max(Math.round(svg.getBoundingClientRect().width * by), 200), 12000) : natural);
+    },
     update: () => edges.forEach((one) => one.update()),
     focused() {
       const at = document.activeElement?.closest?.('g.site, g.link');

@@ -216,7 +216,9 @@ export function linkPage(site, peer) {
         headActions(site, peer)),
       found.node, h('div', { class: 'cards two' }, cards.map((one) => one.node)),
       runsHere(site) ? null : h('p', { class: 'banner' }, icon('info'), t('link.elsewhere', { site })),
-      live[0]?.node, h('div', { class: 'cards two' }, live.slice(1).map((one) => one.node), past.map((one) => one.node)),
+      live[0]?.node, h('div', { class: 'cards two' },
+        h('div', { class: 'column' }, [live[1], past[0]].map((one) => one?.node)),
+        h('div', { class: 'column' }, [live[2], past[1]].map((one) => one?.node))),
       h('div', { class: 'cards' }, texts.map((one) => one.node)));
     all();
   };

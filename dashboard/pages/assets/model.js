@@ -68,6 +68,8 @@ export function half(site, peer) {
   const here = runsHere(site);
   const tell = (word, level, facts, reason = '') => ({ word, level, facts, reason, link, here, site, peer, held: heldOf(site, peer) });
   if (!link) {
+    const held = heldOf(site, peer);
+    if (held) return tell('held', 'warn', ['unknown', 'unknown', 'unknown', 'unknown'], held.why);
     return external(site) ? tell('undeclared', 'unknown', ['unknown', 'unknown', 'unknown', 'unknown'])
       : tell('absent', siteOf(site) ? 'bad' : 'unknown', ['no', 'no', 'no', 'no'], siteOf(site) ? '' : t('status.unknownSite'));
   }

@@ -2,7 +2,7 @@
 
 import * as api from './api.js';
 import { follow } from './stream.js';
-import { later } from './dom.js';
+import { within } from './dom.js';
 
 export const state = {
   session: null, // {key, role}
@@ -162,7 +162,9 @@ export async function refresh() {
   return undefined;
 }
 
-const soon = later(150, refresh);
+// soon refreshes once for all that happens in a short time. It is not put off
+// by what happens next, or a busy fleet would never be read.
+const soon = within(250, refresh);
 
 // Details: the links of the sites that somebody looks at.
 
@@ -193,7 +195,7 @@ export function watch(sites) {
 }
 
 const stale = new Set();
-const rereadDetails = later(200, () => {
+const rereadDetails = within(250, () => {
   const sites = [...stale];
   stale.clear();
   sites.forEach((site) => readDetails(site).catch(() => {}));

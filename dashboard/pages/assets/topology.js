@@ -1,6 +1,6 @@
 // The fleet as a picture, and the same as a table.
 
-import { h, icon, put, frame, later, button } from './dom.js';
+import { h, icon, put, frame, within, button } from './dom.js';
 import { t, tn, lang } from './i18n.js';
 import { state, on, key, watch } from './store.js';
 import { pairs, half, siteNames, siteOf, wantedLink, endpoints, runsHere } from './model.js';
@@ -99,15 +99,22 @@ function graphView() {
     try {
       const next = await readGraph(lang(), control.signal, side);
       const focused = graph?.focused();
+      const old = graph?.node;
       graph = next;
+      if (old?.classList.contains('zoomed')) {
+        graph.node.classList.add('zoomed');
+        graph.node.setAttribute('width', old.getAttribute('width'));
+      }
+      const { scrollLeft, scrollTop } = place;
       put(place, graph.node);
+      place.scrollTo(scrollLeft, scrollTop);
       graph.update();
       if (focused) graph.focus(focused);
     } catch (err) {
       if (err.name !== 'AbortError' && !graph) put(place, empty(t('topology.noGraph'), err.away ? t('away') : err.message));
     }
   };
-  const soon = later(400, read);
+  const soon = within(500, read);
   const update = frame(() => {
     graph?.update();
     side.update();
@@ -115,13 +122,20 @@ function graphView() {
   const ends = [on('topology events', soon), on('live status details', update)];
   read();
   return {
-    node: h('div', { class: 'graph-view' }, place, side.node),
+    node: h('div', { class: 'graph-view' }, h('div', { class: 'graph-place' }, place, zoomButtons((by) => graph?.zoom(by))), side.node),
     stop() {
       ends.forEach((end) => end());
       control?.abort();
       soon.cancel();
     },
   };
+}
+
+function zoomButtons(zoom) {
+  return h('div', { class: 'zoom' },
+    button('', { kind: 'small', onclick: () => zoom(1.25) }, 'plus', t('zoom.in')),
+    button('', { kind: 'small', onclick: () => zoom(0.8) }, 'minus', t('zoom.out')),
+    button('', { kind: 'small', onclick: () => zoom(0) }, 'screen', t('zoom.fit')));
 }
 
 function tableView() {

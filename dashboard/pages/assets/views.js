@@ -108,6 +108,7 @@ export function stateView() {
       text(why, reason);
       attr(why, 'title', reason || null);
       why.hidden = !reason;
+      attr(node, 'data-held', half.held ? '' : null);
       const words = factNames.map((name, i) => `${t(`fact.${name}`)}: ${t(`fact.${half.facts[i]}`)}`).join(', ');
       text(facts, ` (${words})`);
       attr(node, 'title', words);
