@@ -359,3 +359,19 @@ func TestCommitterBesideAPerson(t *testing.T) {
 		}
 	}
 }
+
+// Somebody asks for the status of a pusher that is only beginning to run.
+func TestPusherTellsItsStatusFromTheStart(t *testing.T) {
+	w, _ := newClones(t)
+	p := &Pusher{Repo: w.open(), Remote: "origin", Branch: "main"}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error, 1)
+	go func() { done <- p.Run(ctx) }()
+	for range 100 {
+		p.Status()
+	}
+	stop()
+	if err := <-done; err != nil {
+		t.Error(err)
+	}
+}

@@ -71,6 +71,7 @@ func (p *Pusher) Wake() {
 
 // Status returns what the last try left.
 func (p *Pusher) Status() PushStatus {
+	p.init()
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	s := p.status
