@@ -2,7 +2,7 @@
 
 import { h, icon, put, frame, within, button } from './dom.js';
 import { t, tn, lang } from './i18n.js';
-import { state, on, key, watch } from './store.js';
+import { state, on, key } from './store.js';
 import { pairs, half, siteNames, siteOf, wantedLink, endpoints, runsHere } from './model.js';
 import { stateView, ratesView, topics, empty, loading } from './views.js';
 import { readGraph } from './graph.js';
@@ -230,7 +230,7 @@ export function topologyPage() {
     if (now === 'there') show();
     else put(body, now === 'loading' ? loading() : empty(t(`topology.${now}`), state.topology.problem ?? t('topology.emptyWords')));
   };
-  const ends = [on('topology', update), watch(state.sites.size <= 20 ? [...state.sites.keys()] : [])];
+  const ends = [on('topology', update)];
   update();
   return {
     title: t('nav.topology'),
