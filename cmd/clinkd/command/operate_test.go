@@ -207,8 +207,8 @@ func TestSessionWrites(t *testing.T) {
 	d.send(200, "GET", path, "", "Authorization", "", "Cookie", vera)
 	d.send(204, "DELETE", "/session", "", "Authorization", "", "Cookie", olga, "Origin", own)
 	d.send(401, "PUT", path, body, "Authorization", "", "Cookie", olga, "Origin", own)
-	// The dashboard is not there yet, and so is no address of it.
-	if strings.Contains(d.out.String(), "token") {
+	// The address that signs in once is told, where the key is, and nowhere else.
+	if !strings.Contains(d.out.String(), "/#token=") || strings.Contains(d.log.String(), "#token=") {
 		t.Errorf("said %s", d.out)
 	}
 }
