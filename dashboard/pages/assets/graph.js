@@ -6,6 +6,7 @@ import { s, text, attr } from './dom.js';
 import * as api from './api.js';
 import { state, key } from './store.js';
 import { rate, t } from './i18n.js';
+import { half } from './model.js';
 
 const elements = new Set(['svg', 'g', 'defs', 'path', 'line', 'polyline', 'polygon', 'rect', 'circle', 'ellipse', 'text', 'tspan', 'title', 'desc', 'marker']);
 const attributes = new Set([
@@ -63,6 +64,11 @@ export async function readGraph(language, signal, panel) {
       attr(svg, 'width', by > 0 ? Math.min(Math.max(Math.round(svg.getBoundingClientRect().width * by), 200), 12000) : natural);
     },
     update: () => edges.forEach((one) => one.update()),
+    // states are the words for all halves: as long as they stay, so does the
+    // picture.
+    states: () => edges.map((one) => one.state()).join(),
+    // behind: messages move, or stopped, where the picture has it otherwise.
+    behind: () => edges.some((one) => one.behind()),
     focused() {
       const at = document.activeElement?.closest?.('g.site, g.link');
       return at && svg.contains(at) ? { ...at.dataset } : null;
@@ -95,6 +101,11 @@ function edge(node, panel) {
   node.append(label);
   let placed = false;
   return {
+    state: () => `${half(a, b).word} ${half(b, a).word}`,
+    behind() {
+      const flowing = [half(a, b).word, half(b, a).word].includes('flowing');
+      return node.dataset.state === (flowing ? 'replicating' : 'flowing');
+    },
     update() {
       const near = state.live.get(key(a, b));
       const far = state.live.get(key(b, a));

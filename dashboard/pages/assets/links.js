@@ -114,7 +114,7 @@ export function linksPage(site) {
     put(pager, pages > 1 && pagerButtons(chosen, pages, rebuild));
   };
   const create = () => disable(button(t('create'), { kind: 'primary', onclick: () => openEditor({ site: site ?? firstHere() }) }, 'plus'), whyNot(site));
-  const ends = [on('topology', rebuild), on('live details status', update), watch(site ? [site, ...pairs(site).map((pair) => pair.b)] : few())];
+  const ends = [on('topology', rebuild), on('live details status', update), watch(site ? [site, ...pairs(site).map((pair) => pair.b)] : [])];
   rebuild();
   return {
     title: site ?? t('nav.links'),
@@ -132,10 +132,6 @@ export function linksPage(site) {
     stop: () => ends.forEach((end) => end()),
   };
 }
-
-// few are the sites run here where they are so few that asking each is quicker
-// than waiting for the stream.
-const few = () => (state.sites.size <= 20 ? [...state.sites.keys()] : []);
 
 const firstHere = () => [...state.sites.keys()][0];
 

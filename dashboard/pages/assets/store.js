@@ -146,7 +146,7 @@ export async function refresh() {
   reading = (async () => {
     try {
       await readSites();
-      await Promise.all([readStatus(), readTopology(), readFindings(), readRevisions(), ...[...watched.keys()].map(readDetails)]);
+      await Promise.all([readStatus(), readTopology(), readFindings(), readRevisions(), ...[...state.sites.keys()].filter(looked).map(readDetails)]);
       state.error = null;
     } catch (err) {
       state.error = err;
@@ -169,6 +169,11 @@ const soon = within(250, refresh);
 // Details: the links of the sites that somebody looks at.
 
 const watched = new Map(); // by site: how many look
+
+// FEW sites are asked for their links even if nobody looks: that is quicker
+// than to wait for the first figures.
+const FEW = 20;
+const looked = (site) => watched.has(site) || state.sites.size <= FEW;
 
 async function readDetails(site) {
   if (!state.sites.has(site)) return;
@@ -225,7 +230,7 @@ function happened(type, text) {
   if (state.events.length > MOST_EVENTS) state.events.splice(0, 200);
   tell('events');
   if (data.type === 'link' || data.type === 'suspended' || data.type === 'resumed') {
-    if (watched.has(data.site)) {
+    if (looked(data.site)) {
       stale.add(data.site);
       rereadDetails();
     }

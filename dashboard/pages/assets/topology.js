@@ -2,7 +2,7 @@
 
 import { h, icon, put, frame, within, button } from './dom.js';
 import { t, tn, lang } from './i18n.js';
-import { state, on, key, watch } from './store.js';
+import { state, on, key } from './store.js';
 import { pairs, half, siteNames, siteOf, wantedLink, endpoints, runsHere } from './model.js';
 import { stateView, ratesView, topics, empty, loading } from './views.js';
 import { readGraph } from './graph.js';
@@ -92,6 +92,7 @@ function graphView() {
   const side = panel();
   let graph = null;
   let control = null;
+  let drawn = ''; // what the halves were like when the picture was drawn
   const read = async () => {
     if (!state.topology || state.topology.problem || !siteNames().length) return;
     control?.abort();
@@ -109,15 +110,21 @@ function graphView() {
       put(place, graph.node);
       place.scrollTo(scrollLeft, scrollTop);
       graph.update();
+      drawn = graph.states();
       if (focused) graph.focus(focused);
     } catch (err) {
       if (err.name !== 'AbortError' && !graph) put(place, empty(t('topology.noGraph'), err.away ? t('away') : err.message));
     }
   };
-  const soon = within(500, read);
+  const soon = within(1000, read);
+  // The server measures over another time than the page, so that the two may
+  // disagree for a moment.
+  const later = within(3000, read);
   const update = frame(() => {
     graph?.update();
     side.update();
+    if (graph && graph.states() !== drawn) soon();
+    else if (graph?.behind()) later();
   });
   const ends = [on('topology events', soon), on('live status details', update)];
   read();
@@ -127,6 +134,7 @@ function graphView() {
       ends.forEach((end) => end());
       control?.abort();
       soon.cancel();
+      later.cancel();
     },
   };
 }
@@ -230,7 +238,7 @@ export function topologyPage() {
     if (now === 'there') show();
     else put(body, now === 'loading' ? loading() : empty(t(`topology.${now}`), state.topology.problem ?? t('topology.emptyWords')));
   };
-  const ends = [on('topology', update), watch(state.sites.size <= 20 ? [...state.sites.keys()] : [])];
+  const ends = [on('topology', update)];
   update();
   return {
     title: t('nav.topology'),
