@@ -181,7 +181,7 @@ func TestBrowserIsRefused(t *testing.T) {
 	b.holds(at(`[data-field="topics"] .field-error`))
 	b.holds(at(topicRow) + ".getAttribute('aria-invalid') === 'true'")
 	b.click(named("Save"))
-	b.checked("1 error")
+	b.checked("2 errors")
 	if b.value(at(topicRow)) != "bad/#/filter" || b.value(server) != "127.0.0.1:1" {
 		t.Error("what was typed is lost")
 	}

@@ -12,7 +12,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"time"
 
 	"github.com/chromedp/cdproto/cdp"
 	"github.com/chromedp/cdproto/emulation"
@@ -101,8 +100,10 @@ func newTab(t *testing.T, browser context.Context, d *daemon, l look) *tab {
 	}
 	call(b, cdplog.Enable, cdp.Empty{})
 	call(b, network.Enable, network.EnableParams{})
-	call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
-		Source: fmt.Sprintf("try { localStorage.setItem('clink.lang', %q) } catch {}", l.lang)})
+	if l.lang != "" { // else the page begins with the browser's
+		call(b, page.AddScriptToEvaluateOnNewDocument, page.AddScriptToEvaluateOnNewDocumentParams{
+			Source: fmt.Sprintf("try { localStorage.setItem('clink.lang', %q) } catch {}", l.lang)})
+	}
 	b.as(l)
 	return b
 }
@@ -377,8 +378,3 @@ func (b *tab) checked(words string) {
 }
 
 const good = "Checked: nothing stands against it"
-
-// took bounds what is only told, never tested.
-func took(t *testing.T, what string, d time.Duration) {
-	t.Logf("%s: %v", what, d.Round(time.Millisecond))
-}
