@@ -181,7 +181,7 @@ func TestBrowserTakesManyTopics(t *testing.T) {
 		all = append(all, fmt.Sprintf("line/%03d/#", i))
 	}
 	b.click(named("Settings of site-a to site-b"))
-	b.click(at(`[data-field="topics"] .tools .ghost`))
+	b.click(at(`[data-field="topics"] > .tools .ghost`))
 	b.fill(at(`[data-field="topics"] textarea`), strings.Join(all, "\n"))
 	b.click(named("Add these"))
 	b.holds(fmt.Sprintf("document.querySelectorAll(%q).length === %d", topicRow, n+1))
