@@ -72,6 +72,21 @@ func TestPageAndItsParts(t *testing.T) {
 	}
 }
 
+// The page names all of its modules, so that a browser need not read each to
+// find the next.
+func TestPageNamesItsModules(t *testing.T) {
+	text := string(body(t, get(t, "/index.html")))
+	h, err := load(pages)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name := range h.assets {
+		if path.Ext(name) == ".js" && strings.Count(text, "/"+name+`"`) != 1 {
+			t.Errorf("%s is not named once in index.html", name)
+		}
+	}
+}
+
 func TestWhatIsAnswered(t *testing.T) {
 	tag := get(t, "/").Header.Get("ETag")
 	h, err := load(pages)
