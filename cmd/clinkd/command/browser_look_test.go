@@ -166,6 +166,9 @@ func (b *tab) shut() {
 // and on a phone. CLINK_AXE names axe-core's axe.min.js, with which each is
 // then judged; CLINK_SCREENSHOTS a directory that keeps how each looks.
 func TestBrowserLooks(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the same pages over and over")
+	}
 	d := startThree(t)
 	browser := openBrowser(t)
 	name, secret := d.apiKey()
@@ -259,6 +262,9 @@ func (b *tab) axe(source, name, theme string) {
 
 // The first page is light, and comes at once. How soon is told, not tested.
 func TestBrowserLoadsQuickly(t *testing.T) {
+	if testing.Short() {
+		t.Skip("the same page ten times")
+	}
 	d := startThree(t)
 	browser := openBrowser(t)
 	var paints []float64
