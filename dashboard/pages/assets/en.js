@@ -64,7 +64,7 @@ export const en = {
   'process.notReady': 'Starting',
   'process.reconciling': 'Applying',
   'process.stalled': 'Stalled',
-  'process.broken': 'Source not readable',
+  'process.broken': 'Errors in the source',
   'process.reading': 'Reading',
   'process.away': 'Not connected',
   'process.held.one': '{n} held back',

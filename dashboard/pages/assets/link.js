@@ -237,8 +237,10 @@ export function linkPage(site, peer) {
 }
 
 function missing(site, peer) {
-  if (!siteOf(site)) return empty(t('link.noSite', { site }), t('link.noSiteWords'), h('a', { href: '#/links' }, t('nav.links')));
-  return empty(t('link.none', { site, peer }), t('link.noneWords'),
-    disable(button(t('create'), { kind: 'primary', onclick: () => openEditor({ site, name: peer }) }, 'plus'), whyNot(site)),
-    wantedLink(peer, site) ? h('a', { href: linkHref(peer, site) }, t('link.otherHalf')) : h('a', { href: '#/links' }, t('nav.links')));
+  const words = siteOf(site)
+    ? empty(t('link.none', { site, peer }), t('link.noneWords'),
+      disable(button(t('create'), { kind: 'primary', onclick: () => openEditor({ site, name: peer }) }, 'plus'), whyNot(site)),
+      wantedLink(peer, site) ? h('a', { href: linkHref(peer, site) }, t('link.otherHalf')) : h('a', { href: '#/links' }, t('nav.links')))
+    : empty(t('link.noSite', { site }), t('link.noSiteWords'), h('a', { href: '#/links' }, t('nav.links')));
+  return [h('h1', { class: 'link-title' }, site, icon('both', t('and')), peer), words];
 }

@@ -18,7 +18,7 @@ export function probeSteps() {
         const { data } = await call({ signal: own.signal });
         put(node,
           h('p', { class: data.ok ? 'good-words' : 'bad-words' }, icon(data.ok ? 'check' : 'cross'), ' ', t(data.ok ? 'probe.ok' : 'probe.failed')),
-          h('ol', { class: 'steps' }, data.steps.map((step) => h('li', { 'data-ok': step.ok },
+          h('ol', { class: 'steps' }, data.steps.map((step) => h('li', { 'data-ok': String(step.ok) },
             icon(step.ok ? 'check' : 'cross', t(step.ok ? 'truth.True' : 'truth.False')),
             h('b', {}, t(`probe.${step.name}`)), h('span', { class: 'quiet number' }, `${number(Math.round(step.ms * 10) / 10)} ms`),
             h('span', { class: 'step-words' }, step.detail)))),

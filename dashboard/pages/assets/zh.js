@@ -64,7 +64,7 @@ export const zh = {
   'process.notReady': '正在启动',
   'process.reconciling': '正在应用',
   'process.stalled': '已停滞',
-  'process.broken': '源文件无法读取',
+  'process.broken': '源文件有错误',
   'process.reading': '正在读取',
   'process.away': '未连接',
   'process.held.one': '{n} 项被暂缓',
