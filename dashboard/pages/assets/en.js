@@ -72,7 +72,7 @@ export const en = {
   'process.label': 'State of the process: {words}, revision {revision}',
   'process.sites': 'Sites',
   'process.version': 'clinkd',
-  'process.unread': 'not all of it could be read, see the findings',
+  'process.unread': 'not all of it is in force, see the findings',
   'process.since': 'started',
   'process.reload': 'Last reading',
   'revision': 'Revision',

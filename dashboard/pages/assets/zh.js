@@ -72,7 +72,7 @@ export const zh = {
   'process.label': '进程状态：{words}，版本 {revision}',
   'process.sites': '站点',
   'process.version': 'clinkd',
-  'process.unread': '有内容无法读取，见检查结果',
+  'process.unread': '并非全部生效，见检查结果',
   'process.since': '启动于',
   'process.reload': '最近一次读取',
   'revision': '版本',
