@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"math"
 	"mime"
 	"net/http"
 	"strconv"
@@ -170,12 +171,16 @@ func (p *parser) value() (any, error) {
 		return p.array()
 	}
 	if n, ok := tok.(json.Number); ok {
-		if _, err := n.Float64(); err != nil {
+		if f, err := n.Float64(); err != nil || math.Abs(f) > maxNumber {
 			return nil, fmt.Errorf("the number %s is out of range", limited(n.String()))
 		}
 	}
 	return tok, nil
 }
+
+// maxNumber is the greatest whole number up to which all programs that read JSON
+// agree (RFC 8259, section 6).
+const maxNumber = 1<<53 - 1
 
 // member reads the value that one step leads to.
 func (p *parser) member(step any) (any, error) {

@@ -59,7 +59,7 @@ func TestBadInputIsRefused(t *testing.T) {
 		{"enable is a text", "PUT", list, with("enable", `"yes"`), nil, 400, "enable"},
 		{"pool_size is a fraction", "PUT", list, with("pool_size", `1.5`), nil, 400, "pool_size"},
 		{"pool_size is huge", "PUT", list, with("pool_size", `1e400`), nil, 400, "pool_size: the number 1e400 is out of range"},
-		{"pool_size is large", "PUT", list, with("pool_size", `99999999999999999999`), nil, 409, "pool_size"},
+		{"pool_size is no number that all programs read alike", "PUT", list, with("pool_size", `99999999999999999999`), nil, 400, "pool_size: the number 99999999999999999999 is out of range"},
 		{"a password of blanks", "PUT", list, with("password", `" \t"`), nil, 400, "white space"},
 		{"a password that ends in a newline", "PUT", list, with("password", `"x\n"`), nil, 400, "white space"},
 		{"a password for a hash", "PUT", list, with("password_hash", `"hunter2"`), nil, 400, "no bcrypt hash"},
