@@ -9,6 +9,7 @@ import (
 	"maps"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 	"unicode/utf8"
 
@@ -95,7 +96,7 @@ func (r *Reconciler) Suspend(ctx context.Context, s topology.Suspension) error {
 	if err != nil {
 		return fmt.Errorf("suspend %s's link to %s: %w", s.Site, s.Peer, err)
 	}
-	r.Log.Warn("link suspended", "site", s.Site, "peer", s.Peer, "by", s.By, "reason", s.Reason, "until", s.Until)
+	r.Log.Warn("link suspended", "site", s.Site, "peer", s.Peer, "by", s.By, "reason", s.Reason, "until", strings.TrimPrefix(until(s), " until "))
 	r.tell(eventSuspended, s.Site, s.Peer, "", s.Reason, "suspended by "+cmp.Or(s.By, "somebody")+until(s))
 	return r.inForce(ctx, s.Site, n)
 }
