@@ -323,21 +323,52 @@ const locate = `(() => {
 	return { x, y };
 })()`
 
+// aim lets the next click through only where it was meant for. The page may
+// move between the moment a place is found and the moment it is hit, as it does
+// under a user's hand; what a user would then hit is of no interest here.
+const aim = `(() => {
+	const el = %s;
+	window.aimed?.end();
+	const kinds = ['pointerdown', 'mousedown', 'pointerup', 'mouseup', 'click'];
+	const heed = (e) => {
+		if (el?.contains(e.target) || e.target.contains?.(el) && e.target.matches('button, label, a')) {
+			if (e.type === 'click') window.aimed.hit = true;
+			return;
+		}
+		e.preventDefault();
+		e.stopImmediatePropagation();
+	};
+	window.aimed = { hit: false, end: () => kinds.forEach((kind) => window.removeEventListener(kind, heed, true)) };
+	kinds.forEach((kind) => window.addEventListener(kind, heed, true));
+})()`
+
+const struck = `(() => {
+	const aimed = window.aimed;
+	aimed?.end();
+	return aimed?.hit ?? true;
+})()`
+
 // click hits an element with the mouse where it is, once it is there, lies
 // still and nothing covers it.
 func (b *tab) click(element string) {
 	b.t.Helper()
 	b.actions++
 	var last, now spot
-	until(b.t, "a place to click "+element, func() bool {
+	until(b.t, "a click on "+element, func() bool {
 		var err error
 		last = now
 		if now, err = try(b, chromedp.Evaluate[spot](fmt.Sprintf(locate, element))); err != nil {
 			now.Why = err.Error()
 		}
-		return now.Why == "" && now == last
+		if now.Why != "" || now != last {
+			return false
+		}
+		b.do(fmt.Sprintf(aim, element))
+		b.run(chromedp.MouseClickXY(now.X, now.Y))
+		// A click that led to another page took the record of it along.
+		hit, err := try(b, chromedp.Evaluate[bool](struck))
+		return err != nil || hit
 	})
-	b.run(chromedp.MouseClickXY(now.X, now.Y))
 }
 
 // fill replaces what is in a field, as by typing.
