@@ -21,6 +21,7 @@ type Config struct {
 	Listeners []topology.Listener // enabled ones are opened; names are unique
 	Access    topology.Access     // ordinary clients
 	Grants    []topology.Grant    // link peers
+	MQTT      topology.MQTT       // limits; a zero field means its default
 	BaseDir   string              // what relative file names and secrets are relative to
 }
 

@@ -48,6 +48,7 @@ type Site struct {
 	Intent Intent            `json:"intent,omitempty"` // what clients here are meant to do
 
 	Listeners []Listener `json:"listeners"` // in order of name
+	MQTT      MQTT       `json:"-"`
 	Access    Access     `json:"access"`
 	Links     []Link     `json:"links"` // in order of peer
 
