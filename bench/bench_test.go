@@ -122,7 +122,7 @@ func TestReport(t *testing.T) {
 	r := report{w: &out, options: options{rounds: 3}}
 	r.head([]*pair{{name: "mosquitto"}, {name: "clinkd"}})
 	for _, ours := range []float64{300, 100, 200} {
-		r.add(load{1, 1024}, []loadgen.Result{result(100, time.Second, time.Millisecond), result(ours, time.Second/2, 3*time.Millisecond)})
+		r.add(load{qos: 1, size: 1024}, []loadgen.Result{result(100, time.Second, time.Millisecond), result(ours, time.Second/2, 3*time.Millisecond)})
 	}
 	r.summary()
 	const want = "| QoS 1, 1 KiB | **2.00** (1.00 to 3.00) | **0.50** (0.50 to 0.50) | **1.00** (1.00 to 1.00) | **3.00** (3.00 to 3.00) | **3.00** (3.00 to 3.00) | mosquitto 3, 0, 0; clinkd 3, 0, 0 |\n"

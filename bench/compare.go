@@ -33,7 +33,7 @@ func compare(ctx context.Context, o options, w io.Writer) error {
 	r.head(pairs)
 	for _, qos := range o.qos {
 		for _, size := range o.sizes {
-			if err := measureCase(ctx, o, &r, pairs, load{qos, size}); err != nil {
+			if err := measureCase(ctx, o, &r, pairs, load{qos: qos, size: size}); err != nil {
 				return err
 			}
 		}

@@ -5,7 +5,11 @@
 //	go run ./bench link
 //
 // compares a link between two clinkd processes with a bridge between two
-// mosquitto processes, and
+// mosquitto processes,
+//
+//	go run ./bench node
+//
+// one node of clinkd with mosquitto, and
 //
 //	go run ./bench vet
 //
@@ -31,6 +35,7 @@ const usageText = `bench measures clink on this machine, beside its peers where 
 
 Usage:
 	go run ./bench link [flags]    a link of clinkd against mosquitto's bridge
+	go run ./bench node [flags]    one node of clinkd against mosquitto
 	go run ./bench vet [flags]     clinkc vet against cue vet -c
 	go run ./bench put [flags]     changes of links over the REST API
 
@@ -70,6 +75,12 @@ func run(ctx context.Context, args []string) error {
 			return err
 		}
 		return compare(ctx, o, os.Stdout)
+	case "node":
+		o, err := parseNode(args[1:])
+		if err != nil {
+			return err
+		}
+		return compareNode(ctx, o, os.Stdout)
 	case "vet":
 		o, err := parseVet(args[1:])
 		if err != nil {
@@ -84,5 +95,5 @@ func run(ctx context.Context, args []string) error {
 		return measurePut(ctx, o, os.Stdout)
 	}
 	fmt.Fprint(os.Stderr, usageText)
-	return fmt.Errorf("%w: name what to measure: link, vet or put", errUsage)
+	return fmt.Errorf("%w: name what to measure: link, node, vet or put", errUsage)
 }

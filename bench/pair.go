@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"os"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"clink/bench/loadgen"
@@ -44,12 +45,16 @@ func (p *pair) wait() {
 // A load is one case of the comparison.
 type load struct {
 	qos, size int
+	fan       fan // of one node; zero: a link
 }
 
 func (l load) String() string {
 	unit := fmt.Sprintf("%d B", l.size)
 	if l.size%1024 == 0 {
 		unit = fmt.Sprintf("%d KiB", l.size/1024)
+	}
+	if l.fan != (fan{}) {
+		return fmt.Sprintf("QoS %d, %s, %v", l.qos, unit, l.fan)
 	}
 	return fmt.Sprintf("QoS %d, %s", l.qos, unit)
 }
@@ -58,7 +63,7 @@ func (p *pair) measure(ctx context.Context, o options, l load) (loadgen.Result, 
 	res, err := loadgen.Run(ctx, loadgen.Config{
 		PublishTo: p.publish, SubscribeAt: p.subscribe, Username: p.username, Password: p.password,
 		TopicPrefix: "fwd/bench", Version: byte(o.version), QoS: byte(l.qos), Size: l.size,
-		Publishers: o.publishers, Subscribers: 1, Window: o.window, Rate: o.rate,
+		Publishers: o.publishers, Subscribers: max(l.fan.subscribers, 1), Window: o.window, Rate: o.rate,
 		WarmUp: o.warmUp, Duration: o.duration,
 		Probe: func() loadgen.Usage { return usage(p.pids) },
 	})
@@ -80,7 +85,7 @@ func (p *pair) measure(ctx context.Context, o options, l load) (loadgen.Result, 
 func (p *pair) takeProfiles(ctx context.Context, o options, l load) error {
 	faults := make(chan error, len(p.profile))
 	for i, addr := range p.profile {
-		file := filepath.Join(o.profiles, fmt.Sprintf("%s-qos%d-%d.pprof", p.processes[i].name, l.qos, l.size))
+		file := filepath.Join(o.profiles, strings.NewReplacer(" ", "", ",", "-", ":", "to").Replace(fmt.Sprintf("%s-%v.pprof", p.processes[i].name, l)))
 		url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", addr, max(1, int(o.duration/time.Second)))
 		go func() { faults <- fetch(ctx, url, file) }()
 	}

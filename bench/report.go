@@ -20,20 +20,25 @@ type report struct {
 }
 
 func (r *report) head(pairs []*pair) {
-	for _, p := range pairs {
-		r.names = append(r.names, p.name)
-	}
 	how := fmt.Sprintf("each with at most %d messages on the way", r.window)
 	if r.rate > 0 {
 		how = fmt.Sprintf("%d messages a second together", r.rate)
 	}
 	fmt.Fprintf(r.w, "%d publishers at A, %s; 1 subscriber at B; %v a round; MQTT version %d\n\n", r.publishers, how, r.duration, r.version)
-	fmt.Fprintf(r.w, "%-17s %5s  %-10s %9s %9s %8s %9s %9s %7s %5s %6s\n",
+	r.columns(pairs)
+}
+
+// columns begins the lines of the rounds.
+func (r *report) columns(pairs []*pair) {
+	for _, p := range pairs {
+		r.names = append(r.names, p.name)
+	}
+	fmt.Fprintf(r.w, "%-20s %5s  %-10s %9s %9s %8s %9s %9s %7s %5s %6s\n",
 		"case", "round", "brokers", "msg/s", "CPU/msg", "RSS", "p50", "p99", "lost", "twice", "order")
 }
 
 func (r *report) line(l load, round int, name string, x loadgen.Result) {
-	fmt.Fprintf(r.w, "%-17v %5d  %-10s %9.0f %9s %8s %9v %9v %7d %5d %6d\n", l, round+1, name, x.Rate,
+	fmt.Fprintf(r.w, "%-20v %5d  %-10s %9.0f %9s %8s %9v %9v %7d %5d %6d\n", l, round+1, name, x.Rate,
 		known(x.CPU > 0, x.CPUPerMessage().Round(10*time.Nanosecond)), known(x.RSS > 0, fmt.Sprintf("%d MiB", x.RSS>>20)),
 		round3(x.P50), round3(x.P99), x.Lost, x.Duplicates, x.Reordered)
 }

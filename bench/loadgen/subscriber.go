@@ -31,9 +31,14 @@ func (s *subscriber) connect(ctx context.Context, number int) error {
 	if err := s.dial(ctx, r.SubscribeAt, id, &r.Config, s.settle); err != nil {
 		return err
 	}
+	return s.subscribe(ctx, r.topic+"/#")
+}
+
+// subscribe waits for the answer.
+func (s *subscriber) subscribe(ctx context.Context, filter string) error {
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer stop()
-	if _, err := s.conn.Write(subscribePacket(&r.Config, r.topic+"/#")); err != nil {
+	if _, err := s.conn.Write(subscribePacket(&s.run.Config, filter)); err != nil {
 		return err
 	}
 	p, err := s.next()

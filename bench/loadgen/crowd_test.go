@@ -1,0 +1,54 @@
+package loadgen
+
+import (
+	"context"
+	"strings"
+	"testing"
+	"time"
+)
+
+func TestCrowdComesAndGoes(t *testing.T) {
+	addr, _ := startBroker(t, true)
+	crowd, err := Gather(t.Context(), Config{SubscribeAt: addr}, 150)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if len(crowd.conns) != 150 || crowd.Took <= 0 {
+		t.Errorf("%d clients after %v", len(crowd.conns), crowd.Took)
+	}
+	for i, c := range crowd.conns {
+		if c == nil {
+			t.Fatalf("client %d did not connect", i)
+		}
+	}
+	crowd.Close()
+}
+
+func TestCrowdThatIsRefused(t *testing.T) {
+	addr, _ := startBroker(t, false)
+	if _, err := Gather(t.Context(), Config{SubscribeAt: addr}, 20); err == nil || !strings.Contains(err.Error(), "connect 20 clients") {
+		t.Errorf("got %v", err)
+	}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	if _, err := Gather(ctx, Config{SubscribeAt: addr}, 20); err == nil || !strings.HasSuffix(err.Error(), context.Canceled.Error()) {
+		t.Errorf("got %v", err)
+	}
+}
+
+func TestRetainedMessagesAreFetched(t *testing.T) {
+	addr, _ := startBroker(t, true)
+	for _, version := range []byte{4, 5} {
+		c := Config{PublishTo: addr, SubscribeAt: addr, TopicPrefix: "r" + string('0'+version), Version: version}
+		if err := Retain(t.Context(), c, 1234); err != nil {
+			t.Fatal(err)
+		}
+		got, took, err := Fetch(t.Context(), c, 1234)
+		if got != 1234 || took <= 0 || took > time.Minute || err != nil {
+			t.Errorf("version %d: %d messages after %v, %v", version, got, took, err)
+		}
+	}
+	if got, _, err := Fetch(t.Context(), Config{SubscribeAt: addr, TopicPrefix: "none"}, 1); got != 0 || err != nil {
+		t.Errorf("where there are none: %d, %v", got, err)
+	}
+}
