@@ -46,6 +46,7 @@ type conn struct {
 	packetSize int64 // limit once the CONNECT was accepted
 
 	reading sync.Mutex   // held while reading from the network
+	in      inbox        // guarded by reading
 	wait    atomic.Int64 // longest silence allowed, as a time.Duration; 0: for ever
 
 	mu       sync.Mutex
@@ -61,9 +62,13 @@ type conn struct {
 	chunkTime atomic.Int64 // write deadline of a chunk
 }
 
+// reads are the buffers of all inboxes.
+var reads sync.Pool
+
 func newConn(c net.Conn, buffers *sync.Pool, run func(func()), gone func()) *conn {
 	k := &conn{Conn: c, buffers: buffers, run: run, gone: gone, done: make(chan struct{})}
 	k.room.L = &k.mu
+	k.in.open(c, &reads)
 	k.chunkTime.Store(int64(writeTimeout))
 	return k
 }
@@ -76,7 +81,7 @@ func (k *conn) Read(p []byte) (int, error) {
 		k.reading.Unlock()
 		return 0, net.ErrClosed
 	}
-	n, err := k.Conn.Read(p)
+	n, err := k.in.read(p, k.Conn)
 	k.reading.Unlock()
 	if !k.frames.pass(p[:n]) {
 		if c := k.client.Load(); c != nil {

@@ -131,8 +131,8 @@ func New(o Options) (*Node, error) {
 		endpoints: make(map[string]*endpoint), live: make(map[string]*client), idle: make(map[string]*idle),
 		server: mqtt.New(&mqtt.Options{
 			Capabilities:             caps,
-			ClientNetWriteBufferSize: 1, // each packet reaches the connection by itself, at once
-			ClientNetReadBufferSize:  4 << 10,
+			ClientNetWriteBufferSize: 1,                             // each packet reaches the connection by itself, at once
+			ClientNetReadBufferSize:  1 << 10,                       // the engine's; the connection has a larger one while there is input
 			Logger:                   slog.New(slog.DiscardHandler), // it would log packets, CONNECT with its password too
 			SysTopicResendInterval:   int64(o.SysInterval / time.Second),
 		}),
