@@ -29,6 +29,7 @@ func (n *Node) Apply(ctx context.Context, cfg Config) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	n.bounds.Store(newBounds(&n.opts, cfg.MQTT))
 	a, err := newAccess(cfg, n.access.Load(), n.vault)
 	n.access.Store(a)
 	n.enforce(a)

@@ -52,6 +52,16 @@ type client struct {
 	aliasMax  int
 	aliasesTo map[string]uint16 // the write loop's
 
+	held      held         // large messages with QoS above 0
+	queued    atomic.Int64 // messages in the engine's queue
+	waiting   atomic.Int64 // bytes of the large ones among them with QoS 0
+	pending   atomic.Pointer[packets.Subscriptions]
+	retaining atomic.Bool // retained messages are being queued for a SUBSCRIBE
+	quota     quota       // the reader's
+	entered   string      // the reader's: topic of its publish in the table of large ones
+	overName  bool        // the reader's: its publish is refused for its topic
+	unkept    bool        // the reader's: its publish is not retained
+
 	subs   atomic.Uint64 // number of changes of subscriptions
 	retain atomic.Pointer[retainFilters]
 }

@@ -98,6 +98,16 @@ func (k *conn) isClosed() bool {
 	return k.closed
 }
 
+// ended reports, without a lock, whether Close was called.
+func (k *conn) ended() bool {
+	select {
+	case <-k.done:
+		return true
+	default:
+		return false
+	}
+}
+
 // Write takes p, whole packets as the engine writes them, and returns at once.
 func (k *conn) Write(p []byte) (int, error) {
 	if len(p) > 0 && p[0]>>4 == swallow {

@@ -59,7 +59,7 @@ func (n *Node) newClient(k *conn, cl *mqtt.Client, pk *packets.Packet, receiveMa
 	}
 	cl.Properties.Props.TopicAliasMaximum = 0 // we give out aliases ourselves
 	c.will, k.will = k.will, nil
-	c.expiry = min(c.wantedExpiry(), n.opts.SessionExpiry)
+	c.expiry = min(c.wantedExpiry(), n.bounds.Load().expiry)
 	return c
 }
 
@@ -73,7 +73,7 @@ func (c *client) wantedExpiry() time.Duration {
 	case p.Clean:
 		return 0
 	}
-	return c.node.opts.SessionExpiry
+	return c.node.bounds.Load().expiry
 }
 
 func addrPort(a net.Addr) netip.AddrPort {
@@ -87,6 +87,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 func (n *Node) letIn(c *client, pk *packets.Packet) *refusal {
 	if pk.Properties.AuthenticationMethod != "" {
 		return &refusal{packets.ErrBadAuthenticationMethod, "enhanced authentication is not offered"}
+	}
+	if len(c.id) > n.bounds.Load().clientID {
+		return &refusal{packets.ErrClientIdentifierNotValid, "the client id is too long"}
 	}
 	a := n.access.Load()
 	r, no := a.admit(&c.claim, n.vault)
@@ -164,7 +167,7 @@ func codeV3(c packets.Code) packets.Code {
 	switch c.Code {
 	case packets.ErrBadUsernameOrPassword.Code:
 		return packets.Code{Code: 4}
-	case packets.ErrServerBusy.Code, packets.ErrServerUnavailable.Code, packets.ErrServerShuttingDown.Code:
+	case packets.ErrServerBusy.Code, packets.ErrQuotaExceeded.Code, packets.ErrServerUnavailable.Code, packets.ErrServerShuttingDown.Code:
 		return packets.Code{Code: 3}
 	case packets.ErrClientIdentifierNotValid.Code:
 		return packets.Code{Code: 2}
@@ -200,6 +203,6 @@ func (c *client) readDisconnect(pk *packets.Packet) {
 		return
 	}
 	c.cl.Properties.Props.SessionExpiryInterval = pk.Properties.SessionExpiryInterval
-	c.expiry = min(c.wantedExpiry(), c.node.opts.SessionExpiry)
+	c.expiry = min(c.wantedExpiry(), c.node.bounds.Load().expiry)
 	pk.Properties.SessionExpiryIntervalFlag = false
 }

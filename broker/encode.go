@@ -30,7 +30,14 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		if c != nil {
 			c.encodeConnack(&pk)
 		}
+	case packets.Suback:
+		if c != nil {
+			c.encodeSuback(&pk)
+		}
 	case packets.Publish:
+		if c != nil && pk.Connect.WillQos == 0 && !pk.FixedHeader.Dup {
+			c.taken(&pk)
+		}
 		if c != nil && !c.encodePublish(&pk) {
 			return swallowed(pk)
 		}
@@ -67,12 +74,21 @@ func (c *client) encodeAck(pk *packets.Packet) bool {
 	switch pk.FixedHeader.Type {
 	case packets.Puback:
 		switch {
+		case c.overName:
+			pk.ReasonCode, pk.Properties.ReasonString = packets.ErrTopicNameInvalid.Code, packets.ErrTopicNameInvalid.Reason
+		case c.unkept:
+			c.unkept = false
+			pk.ReasonCode, pk.Properties.ReasonString = packets.ErrQuotaExceeded.Code, "not retained"
 		case pk.ReasonCode == packets.CodeGrantedQos1.Code:
 			pk.ReasonCode = packets.CodeSuccess.Code
 		case pk.ReasonCode == packets.CodeNoMatchingSubscribers.Code:
 			pk.Properties.ReasonString = packets.CodeNoMatchingSubscribers.Reason // else the code is left out
 		}
 	case packets.Pubrec:
+		if c.overName {
+			pk.ReasonCode, pk.Properties.ReasonString = packets.ErrTopicNameInvalid.Code, packets.ErrTopicNameInvalid.Reason
+			return true
+		}
 		if !c.isReady() {
 			return false // its publish comes again, or its PUBREL (MQTT 5.0 §4.4)
 		}
@@ -152,6 +168,7 @@ func (c *client) alias(pk *packets.Packet) {
 // forget takes a message that will not be sent out of the engine's store.
 func (c *client) forget(pk *packets.Packet) {
 	if pk.FixedHeader.Qos > 0 && c.cl.State.Inflight.Delete(pk.PacketID) {
+		c.held.drop(pk.PacketID)
 		atomic.AddInt64(&c.node.server.Info.Inflight, -1)
 	}
 }
@@ -188,6 +205,7 @@ func (c *client) collect() []packets.Packet {
 	from := c.took.c.cl.State.Inflight
 	for _, pk := range from.GetAll(false) {
 		if pk.FixedHeader.Type == packets.Publish && from.Delete(pk.PacketID) {
+			c.took.c.held.drop(pk.PacketID)
 			atomic.AddInt64(&c.node.server.Info.Inflight, -1)
 			c.late = append(c.late, pk)
 		}
@@ -201,6 +219,7 @@ func (c *client) collect() []packets.Packet {
 		}
 		pk.PacketID = uint16(id)
 		if c.cl.State.Inflight.Set(pk) {
+			c.hold(&pk)
 			atomic.AddInt64(&c.node.server.Info.Inflight, 1)
 		}
 		out = append(out, pk)

@@ -113,6 +113,7 @@ func (c *client) send(name string, payload, correlation []byte, qos byte) error 
 		}
 		pk.PacketID = uint16(id)
 		if c.cl.State.Inflight.Set(pk) {
+			c.hold(&pk)
 			atomic.AddInt64(&c.node.server.Info.Inflight, 1)
 		}
 	}

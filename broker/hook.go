@@ -20,7 +20,8 @@ func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished, mqtt.OnPublishDropped, mqtt.OnQosDropped,
-		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
+		mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
+		mqtt.OnPacketProcessed, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
 		return true
 	}
 	return false
@@ -37,7 +38,11 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, name string, write bool) bool {
 		c := clientOf(cl)
 		return c != nil && (!c.denied || c.proto < 5)
 	}
-	return name == "" || name[0] != refusedName[0]
+	if name != "" && name[0] == refusedName[0] {
+		return false
+	}
+	c := clientOf(cl)
+	return c == nil || c.room(name)
 }
 
 // OnPacketRead sees each packet before the engine looks at it.
@@ -57,6 +62,7 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 			c.window.release(pk.PacketID)
 		}
 	case packets.Pubrec:
+		c.held.drop(pk.PacketID) // the engine keeps only the identifier
 		if c.window != nil && pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
 			c.window.release(pk.PacketID)
 		}
@@ -69,6 +75,9 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 // readPublish resolves a topic alias, so that access control sees the topic,
 // and decides whether the publish is allowed.
 func (c *client) readPublish(pk *packets.Packet) {
+	if !c.checkName(pk) {
+		return
+	}
 	p := &pk.Properties
 	if p.TopicAliasFlag && p.TopicAlias > 0 && p.TopicAlias <= maxAliases {
 		if pk.TopicName == "" {
@@ -98,6 +107,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 			pk.Origin, pk.Connect.ClientIdentifier = pk.Connect.ClientIdentifier, ""
 		}
 		markTicket(&pk, h.n.grace.enter())
+		h.n.admitPublish(&pk)
 		return pk, nil
 	}
 	if c.denied {
@@ -111,14 +121,18 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	}
 	c.ticket = h.n.grace.enter()
 	markTicket(&pk, c.ticket)
+	var kept bool
+	c.entered, kept = h.n.admitPublish(&pk)
+	c.unkept = !kept && c.proto == 5 && pk.FixedHeader.Qos == 1
 	return pk, nil
 }
 
 // OnPublished is called after the delivery.
 func (h *hook) OnPublished(cl *mqtt.Client, pk packets.Packet) {
 	h.n.grace.leave(markedTicket(&pk))
+	h.n.large.leave(pk.TopicName)
 	if c := clientOf(cl); c != nil {
-		c.ticket = 0
+		c.ticket, c.entered = 0, ""
 	}
 }
 
@@ -139,9 +153,14 @@ func (c *client) control(pk *packets.Packet) error {
 	return packets.CodeSuccessIgnore
 }
 
+// OnPublishDropped is called when the engine's queue is full, which room does
+// not let happen.
 func (h *hook) OnPublishDropped(*mqtt.Client, packets.Packet) { h.n.drops.queue.Add(1) }
 
 func (h *hook) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
+	if c := clientOf(cl); c != nil {
+		c.held.drop(pk.PacketID)
+	}
 	switch pk.FixedHeader.Type {
 	case 0: // so the engine reports a message that expired, a second time
 		h.n.drops.expired.Add(1)
@@ -162,17 +181,19 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	if c == nil {
 		return pk
 	}
-	r := c.right.Load()
+	r, b := c.right.Load(), h.n.bounds.Load()
+	c.meter()
 	for i := range pk.Filters {
 		s := &pk.Filters[i]
 		route, ok := parseRoute(s.Filter)
 		switch {
-		case !ok:
+		case !ok, !b.topic(s.Filter):
 			s.Filter = "#/"
-		case !r.subscribe(route.Filter, s.Qos):
+		case !r.subscribe(route.Filter, s.Qos), !c.take(i, len(pk.Filters), s.Filter):
 			s.Filter = refusedName
 		}
 	}
+	c.subscribing(pk.Filters)
 	return pk
 }
 
@@ -183,6 +204,7 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 		return
 	}
 	c.subs.Add(1)
+	c.hasSubscribed()
 	if c.session != nil {
 		return
 	}

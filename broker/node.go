@@ -87,6 +87,9 @@ type Node struct {
 	access  atomic.Pointer[access]
 	seq     atomic.Int64 // order in which messages came
 	drops   drops
+	bounds  atomic.Pointer[bounds]
+	large   largeTable
+	kept    kept
 	ids     idLocks
 	grace   grace
 	wg      sync.WaitGroup
@@ -122,7 +125,7 @@ func New(o Options) (*Node, error) {
 	caps := mqtt.NewDefaultServerCapabilities()
 	caps.MaximumMessageExpiryInterval = 0
 	caps.MaximumClientWritesPending = int32(o.QueueLength)
-	caps.MaximumInflight = uint16(o.MaxInflight)
+	caps.MaximumInflight = maxInflight // bounds.queue is what holds
 	caps.TopicAliasMaximum = maxAliases
 	caps.Compatibilities.NoInheritedPropertiesOnAck = true
 	caps.Compatibilities.ObscureNotAuthorized = true
@@ -141,6 +144,7 @@ func New(o Options) (*Node, error) {
 		n.log = n.log.With("node", o.Name)
 	}
 	n.access.Store(&access{})
+	n.bounds.Store(newBounds(&n.opts, topology.MQTT{}))
 	n.local = n.inline("")
 	if err := n.server.AddHook(&hook{n: n}, nil); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
@@ -173,6 +177,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.state = running
 	err := n.server.Serve()
+	n.countRetained()
 	for _, e := range n.endpoints {
 		e.start()
 	}
@@ -265,7 +270,10 @@ type Stats struct {
 	Dropped       map[string]uint64 // messages not delivered, by reason
 }
 
-type drops struct{ queue, expired, denied, tooLarge, injected atomic.Uint64 }
+type drops struct {
+	queue, inflight, expired, denied, tooLarge, topic, retained atomic.Uint64
+	injected                                                    atomic.Uint64
+}
 
 // Stats returns the counters as they are now.
 func (n *Node) Stats() Stats {
@@ -282,7 +290,9 @@ func (n *Node) Stats() Stats {
 		Sent:     uint64(atomic.LoadInt64(&info.MessagesSent)),
 		Dropped: map[string]uint64{
 			"queue_full":     n.drops.queue.Load(),
-			"inflight_full":  uint64(atomic.LoadInt64(&info.InflightDropped)),
+			"inflight_full":  n.drops.inflight.Load() + uint64(atomic.LoadInt64(&info.InflightDropped)),
+			"retained_full":  n.drops.retained.Load(),
+			"topic_invalid":  n.drops.topic.Load(),
 			"expired":        n.drops.expired.Load(),
 			"not_authorized": n.drops.denied.Load(),
 			"too_large":      n.drops.tooLarge.Load(),

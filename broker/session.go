@@ -50,6 +50,12 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 		return &refusal{packets.ErrServerShuttingDown, "the node is stopping"}
 	}
 	s := n.idle[c.id]
+	if n.overSessions(c, s != nil) {
+		n.mu.Unlock()
+		n.ids.unlock(c.id)
+		c.holdsID = false
+		return &refusal{packets.ErrQuotaExceeded, "there are as many sessions as may be"}
+	}
 	delete(n.idle, c.id)
 	n.live[c.id] = c
 	n.mu.Unlock()
@@ -69,6 +75,13 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	c.took = s
 	s.c.heir.Store(c)
 	return nil
+}
+
+// overSessions reports whether c would begin a session beyond the limit. Links
+// are not limited. The caller holds n.mu.
+func (n *Node) overSessions(c *client, continues bool) bool {
+	most := n.bounds.Load().sessions
+	return most > 0 && !continues && c.session == nil && n.live[c.id] == nil && len(n.live)+len(n.idle) >= most
 }
 
 // endSession forgets a session that has no connection: its will goes out now,
@@ -128,6 +141,7 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 // leave ends what takeOver began, when nothing else of the connection runs.
 func (n *Node) leave(c *client) {
 	n.grace.leave(c.ticket) // the engine gave up between two hooks
+	n.large.leave(c.entered)
 	if !c.established {
 		n.leaveEarly(c)
 	}

@@ -1,6 +1,9 @@
 package broker
 
-import "sync"
+import (
+	"sync"
+	"sync/atomic"
+)
 
 // A window holds the packet identifiers of the deliveries with QoS above 0
 // that a client has not acknowledged, and lets in no more than the client's
@@ -10,6 +13,7 @@ import "sync"
 type window struct {
 	max   int
 	freed chan struct{}
+	stuck atomic.Bool // somebody waits for an acknowledgement
 
 	mu  sync.Mutex
 	out map[uint16]struct{}
@@ -22,6 +26,11 @@ func newWindow(max uint16) *window {
 // acquire waits for a place. It gives up when done is closed; then what
 // follows is written to a closed connection.
 func (w *window) acquire(id uint16, done <-chan struct{}) {
+	if w.try(id) {
+		return
+	}
+	w.stuck.Store(true)
+	defer w.stuck.Store(false)
 	for !w.try(id) {
 		select {
 		case <-w.freed:
