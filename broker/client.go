@@ -54,6 +54,8 @@ type client struct {
 
 	held      held         // large messages with QoS above 0
 	queued    atomic.Int64 // messages in the engine's queue
+	overflow  overflow     // of the engine's queue
+	lagging   atomic.Bool  // acknowledgements were waited for in vain
 	waiting   atomic.Int64 // bytes of the large ones among them with QoS 0
 	pending   atomic.Pointer[packets.Subscriptions]
 	retaining atomic.Bool // retained messages are being queued for a SUBSCRIBE

@@ -152,6 +152,25 @@ func (k *conn) release() {
 	}
 }
 
+// full reports whether a writer would have to wait.
+func (k *conn) full() bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	return len(k.buf) > writeBuffer
+}
+
+// start runs f in a goroutine that the node waits for, unless the connection
+// is closed.
+func (k *conn) start(f func()) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.closed {
+		return false
+	}
+	k.run(f)
+	return true
+}
+
 // reserve waits until there is room for another packet, or the connection has
 // ended.
 func (k *conn) reserve() {

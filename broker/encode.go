@@ -35,11 +35,21 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 			c.encodeSuback(&pk)
 		}
 	case packets.Publish:
+		how := other
+		if c != nil {
+			how = c.pass(&pk)
+		}
+		if how == aside {
+			return swallowed(pk)
+		}
 		if c != nil && pk.Connect.WillQos == 0 && !pk.FixedHeader.Dup {
 			c.taken(&pk)
 		}
 		if c != nil && !c.encodePublish(&pk) {
 			return swallowed(pk)
+		}
+		if how == direct {
+			return pk
 		}
 	case packets.Puback, packets.Pubrec, packets.Pubrel:
 		if c != nil && !c.encodeAck(&pk) {

@@ -52,6 +52,7 @@ func (i *Injector) Inject(m *Message) error {
 const (
 	markResend = 1 + iota // a stored message, sent again by us
 	markUrgent            // does not wait for the window
+	markWaited            // was put aside, see overflow
 )
 
 func markRetain(pk *packets.Packet, retained bool) { pk.Connect.WillRetain = retained }

@@ -124,8 +124,8 @@ func New(o Options) (*Node, error) {
 	}
 	caps := mqtt.NewDefaultServerCapabilities()
 	caps.MaximumMessageExpiryInterval = 0
-	caps.MaximumClientWritesPending = int32(o.QueueLength)
-	caps.MaximumInflight = maxInflight // bounds.queue is what holds
+	caps.MaximumClientWritesPending = int32(min(o.QueueLength, channelLength)) // see overflow
+	caps.MaximumInflight = maxInflight                                         // bounds.queue is what holds
 	caps.TopicAliasMaximum = maxAliases
 	caps.Compatibilities.NoInheritedPropertiesOnAck = true
 	caps.Compatibilities.ObscureNotAuthorized = true

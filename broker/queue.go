@@ -104,7 +104,9 @@ func (c *client) room(name string) bool {
 	if size == 0 && c.retaining.Load() {
 		size, stored = n.storedSize(name)
 	}
-	if c.cl.State.Inflight.Len() >= b.queue {
+	if kept := c.cl.State.Inflight.Len(); kept < b.queue/2 {
+		c.lagging.Store(false)
+	} else if kept >= b.queue && (c.conn.ended() || !c.awaitAcks(b.queue)) {
 		n.drops.inflight.Add(1)
 		return false
 	}
@@ -121,6 +123,7 @@ func (c *client) room(name string) bool {
 			return false
 		}
 	}
+	c.board()
 	return true
 }
 

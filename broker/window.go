@@ -40,6 +40,14 @@ func (w *window) acquire(id uint16, done <-chan struct{}) {
 	}
 }
 
+// open reports whether there is a place. Who asks must be the only one to take
+// places.
+func (w *window) open() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.out) < w.max
+}
+
 func (w *window) try(id uint16) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()

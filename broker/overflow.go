@@ -1,0 +1,142 @@
+package broker
+
+import (
+	"runtime"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// The engine's queue for a client is a channel whose full length is allocated
+// when the client connects: at 2048 messages that is 16 KiB for each client
+// that is idle. So the channel is short, and two things make up for it. The
+// write loop never waits: what cannot be written at once, because the peer does
+// not read or acknowledge, is put aside in an overflow, which holds memory only
+// while there is something in it. And a publisher that is quicker than the
+// write loop waits for it, which is a matter of processor time alone.
+
+// channelLength is how many messages the engine's channel holds.
+const channelLength = 256
+
+const (
+	loopPatience = 100 * time.Millisecond // of a publisher with a write loop; it never is that long
+	ackPatience  = 50 * time.Millisecond  // of a publisher with a client that has not acknowledged enough
+)
+
+// An overflow holds messages that wait to be written to one client.
+type overflow struct {
+	aboard  atomic.Int64 // messages in the engine's channel
+	busy    atomic.Bool  // drain runs: what comes must wait its turn
+	mu      sync.Mutex
+	waiting []packets.Packet // busy is true while there are any
+}
+
+// A passage is how a message leaves the engine's channel.
+type passage int
+
+const (
+	other  passage = iota // it was not in the channel, and may wait
+	direct                // it can be written without waiting
+	aside                 // it was put aside
+)
+
+// board makes room for a message in the engine's channel and counts it.
+// Without it a publisher could overrun a write loop that waits for a
+// processor.
+func (c *client) board() {
+	o := &c.overflow
+	if o.aboard.Add(1) <= channelLength {
+		return
+	}
+	o.aboard.Add(-1)
+	c.await(loopPatience, func() bool {
+		if o.aboard.Add(1) <= channelLength {
+			return true
+		}
+		o.aboard.Add(-1)
+		return false
+	}, func() { o.aboard.Add(1) })
+}
+
+// await lets others run until ok says so, and calls late after most, or when
+// the connection has ended.
+func (c *client) await(most time.Duration, ok func() bool, late func()) {
+	began := time.Now()
+	for spins := 0; !ok(); spins++ {
+		switch {
+		case spins < 16:
+			runtime.Gosched()
+		case c.conn.ended() || time.Since(began) > most:
+			late()
+			return
+		default:
+			time.Sleep(20 * time.Microsecond)
+		}
+	}
+}
+
+// awaitAcks waits, when a client's account of what it has not acknowledged is
+// full, for acknowledgements that it has sent and that are not read yet. A
+// client that sends none is waited for only once, until it has caught up with
+// half of them. It reports whether there is room.
+func (c *client) awaitAcks(most int) bool {
+	if c.lagging.Load() {
+		return false
+	}
+	room := true
+	c.await(ackPatience, func() bool { return c.cl.State.Inflight.Len() < most }, func() { room = false })
+	c.lagging.Store(!room)
+	return room
+}
+
+// pass decides how a message goes on that the engine is about to encode.
+func (c *client) pass(pk *packets.Packet) passage {
+	if pk.Connect.WillQos == markWaited {
+		pk.Connect.WillQos = 0
+		return other
+	}
+	if pk.Connect.WillQos != 0 || pk.FixedHeader.Dup {
+		return other
+	}
+	o := &c.overflow
+	o.aboard.Add(-1)
+	if !o.busy.Load() && c.isReady() && (pk.FixedHeader.Qos == 0 || c.window == nil || c.window.open()) && !c.conn.full() {
+		return direct
+	}
+	o.mu.Lock()
+	defer o.mu.Unlock()
+	o.waiting = append(o.waiting, *pk)
+	if !o.busy.Load() && !c.conn.start(c.drain) {
+		o.waiting = nil
+		return aside
+	}
+	o.busy.Store(true)
+	return aside
+}
+
+// drain writes what was put aside, in order, and ends when there is nothing
+// left. What cannot be written because the connection has ended is in the
+// session's store if it has a QoS above 0.
+func (c *client) drain() {
+	o := &c.overflow
+	for {
+		o.mu.Lock()
+		all := o.waiting
+		o.waiting = nil
+		if len(all) == 0 {
+			o.busy.Store(false)
+			o.mu.Unlock()
+			return
+		}
+		o.mu.Unlock()
+		for i := range all {
+			all[i].Connect.WillQos = markWaited
+			if c.cl.WritePacket(all[i]) != nil && c.conn.ended() {
+				break
+			}
+			all[i] = packets.Packet{} // its payload may go
+		}
+	}
+}
