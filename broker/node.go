@@ -260,10 +260,10 @@ func (n *Node) publish(m *Message, origin string) error {
 
 // Stats are a node's counters since its start, and its gauges.
 type Stats struct {
-	Clients       int // connected
-	Sessions      int // without a connection
-	Subscriptions int // of ordinary clients
-	Retained      int
+	Clients       int               // connected
+	Sessions      int               // without a connection
+	Subscriptions int               // of ordinary clients
+	Retained      int               // without those of $SYS
 	Received      uint64            // messages published here
 	Injected      uint64            // messages let in by an Injector
 	Sent          uint64            // messages written to clients
@@ -282,9 +282,10 @@ func (n *Node) Stats() Stats {
 	clients, sessions := len(n.live), len(n.idle)
 	n.mu.Unlock()
 	injected := n.drops.injected.Load()
+	retained, _ := n.kept.totals()
 	return Stats{
 		Clients: clients, Sessions: sessions, Subscriptions: n.routes.subscriptions(),
-		Retained: n.server.Topics.Retained.Len(),
+		Retained: retained,
 		Injected: injected,
 		Received: max(uint64(atomic.LoadInt64(&info.MessagesReceived)), injected) - injected,
 		Sent:     uint64(atomic.LoadInt64(&info.MessagesSent)),
