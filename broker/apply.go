@@ -30,6 +30,10 @@ func (n *Node) Apply(ctx context.Context, cfg Config) error {
 		return err
 	}
 	n.bounds.Store(newBounds(&n.opts, cfg.MQTT))
+	n.keepalive.Store(int64(serverKeepalive))
+	if d := cfg.MQTT.ServerKeepalive; !d.IsZero() {
+		n.keepalive.Store(int64(d.Value))
+	}
 	a, err := newAccess(cfg, n.access.Load(), n.vault)
 	n.access.Store(a)
 	n.enforce(a)

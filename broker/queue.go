@@ -208,8 +208,8 @@ func (c *client) asks(name string) bool {
 	return false
 }
 
-// subscribing notes the filters that the engine is going to ask about.
-func (c *client) subscribing(filters packets.Subscriptions) { c.pending.Store(&filters) }
+// asking notes the filters that the engine is going to ask about.
+func (c *client) asking(filters packets.Subscriptions) { c.pending.Store(&filters) }
 
 // subscribed notes that it has asked, and that retained messages come next.
 func (c *client) hasSubscribed() {
