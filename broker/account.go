@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"clink/broker/store"
+
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
@@ -8,16 +10,169 @@ import (
 // OnQosPublish is called when a packet was put into a client's account of what
 // is not acknowledged: a PUBLISH for it (again for each resend), or our PUBREC
 // or PUBACK for one of its own.
-func (h *hook) OnQosPublish(*mqtt.Client, packets.Packet, int64, int) {}
+func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) {
+	c := clientOf(cl)
+	if c == nil {
+		return
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Publish:
+		if !pk.FixedHeader.Dup {
+			c.queue(&pk)
+		}
+	case packets.Pubrec:
+		if c.established { // not when the engine sends it again
+			c.acks.receive(c, pk.PacketID)
+		}
+	}
+}
 
 // OnQosComplete is called when an entry left the account because its exchange
 // was completed; pk is the packet that completed it.
-func (h *hook) OnQosComplete(*mqtt.Client, packets.Packet) {}
+func (h *hook) OnQosComplete(cl *mqtt.Client, pk packets.Packet) {
+	c := clientOf(cl)
+	if c == nil || !c.kept.Load() {
+		return
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Puback:
+		if pk.Created == 0 { // the client's; ours was created by the engine
+			c.unqueue(pk.PacketID, 0)
+		}
+	case packets.Pubcomp:
+		c.unqueue(pk.PacketID, 0)
+	case packets.Pubrel:
+		c.acks.released(c, pk.PacketID)
+	}
+}
 
 // OnRetainMessage is called when the retained message of a topic was set (r is
 // 1) or removed (r is -1, or 0 if there was none).
-func (h *hook) OnRetainMessage(*mqtt.Client, packets.Packet, int64) {}
+func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+	h.n.storeRetained(h.n.keeper.store.Load(), pk.TopicName)
+}
 
 // OnRetainedExpired is called when the retained message of a topic was removed
 // because it expired.
-func (h *hook) OnRetainedExpired(string) {}
+func (h *hook) OnRetainedExpired(name string) {
+	h.n.storeRetained(h.n.keeper.store.Load(), name)
+}
+
+// storeRetained stores what the engine has now for a topic: hooks of two
+// publishers may be called in another order than the engine took their
+// messages.
+func (n *Node) storeRetained(st *store.Store, name string) {
+	if st == nil {
+		return
+	}
+	st.Retain(name, func() *store.Message {
+		pk, ok := n.server.Topics.Retained.Get(name)
+		if !ok {
+			return nil
+		}
+		return storedMessage(&pk)
+	})
+}
+
+// storeOf returns the store if c's session is kept there.
+func (c *client) storeOf() *store.Store {
+	if !c.kept.Load() {
+		return nil
+	}
+	return c.node.keeper.store.Load()
+}
+
+// queue stores a message for the session.
+func (c *client) queue(pk *packets.Packet) {
+	if st := c.storeOf(); st != nil {
+		st.Queue(c.id, storedEntry(pk), func() *store.Message { return storedMessage(pk) })
+	}
+}
+
+// unqueue takes a message out of the stored queue; seq 0 means whichever has
+// the packet identifier.
+func (c *client) unqueue(packetID uint16, seq int64) {
+	if st := c.storeOf(); st != nil {
+		st.Done(c.id, packetID, seq)
+	}
+}
+
+// lost takes a message out of the stored queue that the engine has taken out
+// of its own.
+func (c *client) lost(seq int64) {
+	if st := c.storeOf(); st != nil {
+		st.Lost(c.id, seq)
+	}
+}
+
+// dropped follows the engine when it forgets an exchange: pk is the message,
+// or the client's refusal.
+func (c *client) dropped(pk *packets.Packet) {
+	st := c.storeOf()
+	switch {
+	case st == nil:
+	case pk.FixedHeader.Type == packets.Pubrel:
+		st.Forget(c.id, pk.PacketID)
+	case pk.FixedHeader.Type == packets.Publish:
+		st.Done(c.id, pk.PacketID, pk.Created)
+	case pk.FixedHeader.Type == packets.Pubrec:
+		st.Done(c.id, pk.PacketID, 0)
+	}
+}
+
+// subscribedTo stores what was subscribed, and waits until that is done: the
+// SUBACK comes next.
+func (c *client) subscribedTo(filters packets.Subscriptions, codes []byte) {
+	st := c.storeOf()
+	if st == nil {
+		return
+	}
+	for i, s := range filters {
+		if codes[i] < packets.ErrUnspecifiedError.Code {
+			st.Subscribe(c.id, storedSubscription(&s))
+		}
+	}
+	st.Wait(c.conn.done)
+}
+
+func (c *client) unsubscribed(filter string) {
+	if st := c.storeOf(); st != nil {
+		st.Unsubscribe(c.id, filter)
+	}
+}
+
+// awaitStored waits until everything that was changed is stored.
+func (c *client) awaitStored() {
+	if st := c.storeOf(); st != nil {
+		st.Wait(c.conn.done)
+	}
+}
+
+func storedEntry(pk *packets.Packet) *store.Entry {
+	return &store.Entry{
+		PacketID: pk.PacketID, Seq: pk.Created, QoS: pk.FixedHeader.Qos,
+		Retain: pk.FixedHeader.Retain, Marked: markedRetain(pk), Identifiers: pk.Properties.SubscriptionIdentifier,
+	}
+}
+
+// storedMessage shares memory with pk.
+func storedMessage(pk *packets.Packet) *store.Message {
+	p := &pk.Properties
+	m := &store.Message{
+		Seq: pk.Created, Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
+		Version: pk.ProtocolVersion, Expiry: pk.Expiry, Origin: pk.Origin,
+		PayloadFormat: p.PayloadFormat, HasPayloadFormat: p.PayloadFormatFlag,
+		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
+	}
+	for _, u := range p.User {
+		m.User = append(m.User, [2]string{u.Key, u.Val})
+	}
+	return m
+}
+
+func storedSubscription(s *packets.Subscription) *store.Subscription {
+	return &store.Subscription{
+		Filter: s.Filter, QoS: s.Qos, NoLocal: s.NoLocal, RetainPublished: s.RetainAsPublished,
+		RetainHandling: s.RetainHandling, Identifier: s.Identifier,
+	}
+}

@@ -20,6 +20,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		return pk
 	}
 	c := k.client.Load()
+	if c != nil && c.withhold(&pk) {
+		return swallowed(pk)
+	}
 	switch pk.FixedHeader.Type {
 	case packets.Disconnect:
 		if cl.Properties.ProtocolVersion < 5 {
@@ -73,7 +76,7 @@ func (c *client) encodeAck(pk *packets.Packet) bool {
 			pk.Properties.ReasonString = packets.CodeNoMatchingSubscribers.Reason // else the code is left out
 		}
 	case packets.Pubrec:
-		if !c.isReady() {
+		if !c.established {
 			return false // its publish comes again, or its PUBREL (MQTT 5.0 §4.4)
 		}
 		if pk.ReasonCode == packets.ErrPacketIdentifierInUse.Code {
@@ -152,6 +155,7 @@ func (c *client) alias(pk *packets.Packet) {
 // forget takes a message that will not be sent out of the engine's store.
 func (c *client) forget(pk *packets.Packet) {
 	if pk.FixedHeader.Qos > 0 && c.cl.State.Inflight.Delete(pk.PacketID) {
+		c.unqueue(pk.PacketID, pk.Created)
 		atomic.AddInt64(&c.node.server.Info.Inflight, -1)
 	}
 }
@@ -194,12 +198,16 @@ func (c *client) collect() []packets.Packet {
 	}
 	out := c.late[:0]
 	for _, pk := range c.late {
+		was := pk.PacketID
 		id, err := c.cl.NextPacketID()
 		if err != nil {
 			c.node.drops.queue.Add(1)
+			c.unqueue(was, pk.Created)
 			continue
 		}
 		pk.PacketID = uint16(id)
+		c.queue(&pk)
+		c.unqueue(was, pk.Created)
 		if c.cl.State.Inflight.Set(pk) {
 			atomic.AddInt64(&c.node.server.Info.Inflight, 1)
 		}

@@ -104,6 +104,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if c.denied {
 		return pk, packets.CodeSuccessIgnore
 	}
+	c.acks.begin(c, &pk)
 	if c.session != nil && underLink(pk.TopicName) {
 		return pk, c.control(&pk)
 	}
@@ -120,6 +121,7 @@ func (h *hook) OnPublished(cl *mqtt.Client, pk packets.Packet) {
 	h.n.grace.leave(markedTicket(&pk))
 	if c := clientOf(cl); c != nil {
 		c.ticket = 0
+		c.acks.end(c)
 	}
 }
 
@@ -132,17 +134,27 @@ func (c *client) control(pk *packets.Packet) error {
 	}
 	switch {
 	case verdict == ProtocolError:
+		c.acks.abandon()
 		c.node.disconnect(c, packets.ErrImplementationSpecificError)
 		return packets.ErrRejectPacket
 	case verdict == AckNoMatch && c.proto == 5 && pk.FixedHeader.Qos == 1:
+		c.acks.abandon()
 		return packets.CodeNoMatchingSubscribers
 	}
 	return packets.CodeSuccessIgnore
 }
 
-func (h *hook) OnPublishDropped(*mqtt.Client, packets.Packet) { h.n.drops.queue.Add(1) }
+func (h *hook) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) {
+	h.n.drops.queue.Add(1)
+	if c := clientOf(cl); c != nil && pk.FixedHeader.Qos > 0 {
+		c.lost(pk.Created)
+	}
+}
 
 func (h *hook) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
+	if c := clientOf(cl); c != nil && c.heir.Load() == nil {
+		c.dropped(&pk)
+	}
 	switch pk.FixedHeader.Type {
 	case 0: // so the engine reports a message that expired, a second time
 		h.n.drops.expired.Add(1)
@@ -184,6 +196,7 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 		return
 	}
 	c.subs.Add(1)
+	c.subscribedTo(pk.Filters, codes)
 	if c.session != nil {
 		return
 	}
@@ -209,9 +222,13 @@ func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
 		if _, still := cl.State.Subscriptions.Get(s.Filter); still {
 			continue // refused: the packet identifier was in use
 		}
+		c.unsubscribed(s.Filter)
 		if route, ok := parseRoute(s.Filter); ok {
 			h.n.routes.remove(c.id, route)
 		}
+	}
+	if pk.PacketID != 0 {
+		c.awaitStored()
 	}
 }
 

@@ -38,6 +38,10 @@ type Options struct {
 	QueueLength    int           // messages that wait to be written to one client, beyond which they are dropped; 2048
 	MaxInflight    int           // unacknowledged or waiting messages with QoS above 0 of one client; 8192, at most 65535
 	StopTimeout    time.Duration // how long Run may take to end; 5 s
+
+	Store         string        // directory of what outlives the process; "": nothing does
+	StoreSync     time.Duration // between synchronisations of the store with the disk; 100 ms; below 0: before each acknowledgement
+	StoreMaxBytes int64         // of all that is stored; 4 GiB
 }
 
 func (o *Options) fill() error {
@@ -85,10 +89,12 @@ type Node struct {
 	routes  *Routes
 	handler Handler
 	access  atomic.Pointer[access]
+	sure    atomic.Bool  // all of the access could be made ready
 	seq     atomic.Int64 // order in which messages came
 	drops   drops
 	ids     idLocks
 	grace   grace
+	keeper  keeper
 	wg      sync.WaitGroup
 	buffers sync.Pool // see conn.release
 
@@ -145,6 +151,9 @@ func New(o Options) (*Node, error) {
 	if err := n.server.AddHook(&hook{n: n}, nil); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
+	if err := n.openStore(); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
 	return n, nil
 }
 
@@ -172,6 +181,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return errors.New("broker: the node has run already")
 	}
 	n.state = running
+	n.startStore(ctx)
 	err := n.server.Serve()
 	for _, e := range n.endpoints {
 		e.start()
@@ -195,6 +205,7 @@ func (n *Node) stop() error {
 	go func() {
 		n.wg.Wait()
 		n.server.Close()
+		n.closeStore()
 		close(ended)
 	}()
 	for _, wait := range [...]time.Duration{n.opts.StopTimeout * 3 / 4, n.opts.StopTimeout / 4} {
@@ -226,7 +237,8 @@ func (n *Node) spawn(f func()) {
 }
 
 // Publish publishes a message as an ordinary local publisher; access control
-// is the caller's. [Handler.Published] sees it. A zero Time means now.
+// is the caller's. [Handler.Published] sees it. A zero Time means now. When it
+// returns, what the message has to leave in the store is there.
 func (n *Node) Publish(m Message) error {
 	if err := m.validate(); err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -234,6 +246,7 @@ func (n *Node) Publish(m Message) error {
 	if m.Time.IsZero() {
 		m.Time = time.Now()
 	}
+	defer n.awaitStored(n.stored())
 	return n.publish(&m, m.ClientID)
 }
 
@@ -263,6 +276,11 @@ type Stats struct {
 	Injected      uint64            // messages let in by an Injector
 	Sent          uint64            // messages written to clients
 	Dropped       map[string]uint64 // messages not delivered, by reason
+
+	StoreUp      bool   // false also if there is to be none
+	StoreBytes   int64  // of its files
+	StoreError   string // why it is not up although there is to be one
+	StoreRefused uint64 // changes that it had no room for
 }
 
 type drops struct{ queue, expired, denied, tooLarge, injected atomic.Uint64 }
@@ -274,7 +292,7 @@ func (n *Node) Stats() Stats {
 	clients, sessions := len(n.live), len(n.idle)
 	n.mu.Unlock()
 	injected := n.drops.injected.Load()
-	return Stats{
+	st := Stats{
 		Clients: clients, Sessions: sessions, Subscriptions: n.routes.subscriptions(),
 		Retained: n.server.Topics.Retained.Len(),
 		Injected: injected,
@@ -288,4 +306,6 @@ func (n *Node) Stats() Stats {
 			"too_large":      n.drops.tooLarge.Load(),
 		},
 	}
+	n.keeper.stats(&st)
+	return st
 }

@@ -75,6 +75,9 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 // its filters and messages are dropped. The caller holds the id lock and has
 // taken it out of n.idle.
 func (n *Node) endSession(s *idle) {
+	if st := n.keeper.store.Load(); st != nil {
+		st.EndSession(s.c.id)
+	}
 	if s.will != nil {
 		n.publishWill(s.c, s.will)
 		s.will = nil
@@ -102,6 +105,7 @@ func (n *Node) dropSubscriptions(c *client, r *right) int {
 			atomic.AddInt64(&n.server.Info.Subscriptions, -1)
 		}
 		n.routes.remove(c.id, route)
+		c.unsubscribed(filter)
 		dropped++
 	}
 	c.subs.Add(1)
@@ -112,7 +116,11 @@ func (n *Node) dropSubscriptions(c *client, r *right) int {
 // ended. Expire says that the session ends with the connection.
 func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 	c := clientOf(cl)
-	if c == nil || c.will == nil {
+	if c == nil {
+		return
+	}
+	c.acks.free()
+	if c.will == nil {
 		return
 	}
 	if c.bye || c.revoked.Load() || h.n.stopping() {
@@ -128,6 +136,7 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 // leave ends what takeOver began, when nothing else of the connection runs.
 func (n *Node) leave(c *client) {
 	n.grace.leave(c.ticket) // the engine gave up between two hooks
+	c.acks.free()
 	if !c.established {
 		n.leaveEarly(c)
 	}
@@ -146,6 +155,7 @@ func (n *Node) leave(c *client) {
 	if n.live[c.id] == c {
 		delete(n.live, c.id)
 	}
+	n.saveIdle(c.id)
 	n.mu.Unlock()
 	if c.holdsID {
 		n.ids.unlock(c.id)

@@ -1,0 +1,205 @@
+package broker
+
+import (
+	"sync"
+	"sync/atomic"
+
+	"clink/broker/store"
+
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// acks are a connection's acknowledgements that wait for the store. The engine
+// writes the acknowledgement of a publish before it delivers the message; here
+// it is caught and sent after the delivery, once what the publish has to leave
+// in the store is there, and never before another that was caught earlier
+// (MQTT 5.0 §4.6). A PUBREL or PUBCOMP waits for the state that it ends.
+type acks struct {
+	// The reader's.
+	expect bool           // a publish is being processed, and its acknowledgement is to be caught
+	caught packets.Packet // Type 0: none
+	ops    int64          // the store's, before the publish
+	store  *store.Store   // that caught, or held, refers to
+	held   bool           // Store.Hold was called
+
+	mu     sync.Mutex
+	room   sync.Cond
+	queue  []held
+	length atomic.Int32 // of the queue, and what is being written from it
+}
+
+// held is an acknowledgement that waits; a nil batch waits only for its turn.
+type held struct {
+	pk    packets.Packet
+	batch *store.Batch
+}
+
+// mostAcks is how many acknowledgements may wait before the connection is no
+// longer read.
+const mostAcks = 1024
+
+// begin is called for a publish that is allowed. It waits while the store, or
+// the client, takes in too little.
+func (a *acks) begin(c *client, pk *packets.Packet) {
+	a.expect = false
+	st := c.node.keeper.store.Load()
+	if st == nil || pk.FixedHeader.Qos == 0 && !pk.FixedHeader.Retain && st.Sessions() == 0 {
+		return
+	}
+	st.Admit(c.conn.done)
+	if pk.FixedHeader.Qos == 0 || !pk.FixedHeader.Retain && st.Sessions() == 0 {
+		return // whoever keeps a session from now on cannot have subscribed yet
+	}
+	if a.length.Load() >= mostAcks {
+		a.awaitRoom(c)
+	}
+	a.expect, a.store, a.ops = true, st, st.Ops()
+}
+
+func (a *acks) awaitRoom(c *client) {
+	a.mu.Lock()
+	for len(a.queue) >= mostAcks && !c.conn.isClosed() {
+		a.room.Wait()
+	}
+	a.mu.Unlock()
+}
+
+// receive stores the packet identifier of a QoS 2 publish, together with what
+// the publish itself leaves in the store: with one of them alone the message
+// would be lost, or come twice.
+func (a *acks) receive(c *client, packetID uint16) {
+	if !a.expect || !c.kept.Load() {
+		return
+	}
+	a.store.Hold()
+	a.held = true
+	a.store.Receive(c.id, packetID)
+}
+
+// free ends what receive began, if the engine gave up in between.
+func (a *acks) free() {
+	if a.held {
+		a.held = false
+		a.store.Free()
+	}
+}
+
+// end is called when a publish was delivered.
+func (a *acks) end(c *client) {
+	a.free()
+	a.expect = false
+	if a.caught.FixedHeader.Type == 0 {
+		return
+	}
+	pk := a.caught
+	a.caught = packets.Packet{}
+	var b *store.Batch
+	if a.store.Ops() != a.ops {
+		b = a.store.Pending()
+	}
+	a.send(c, pk, b)
+}
+
+// abandon lets the acknowledgement pass: the engine will not call end.
+func (a *acks) abandon() { a.expect = false }
+
+// send sends pk after batch b was written, nil: at once.
+func (a *acks) send(c *client, pk packets.Packet, b *store.Batch) {
+	if b == nil && a.length.Load() == 0 {
+		pk.Connect.WillQos = markResend
+		_ = c.cl.WritePacket(pk) // if it fails, the reader fails next
+		return
+	}
+	a.mu.Lock()
+	a.queue = append(a.queue, held{pk, b})
+	first := a.length.Add(1) == 1
+	a.mu.Unlock()
+	if first {
+		c.node.spawn(func() { a.drain(c) })
+	}
+}
+
+// drain sends what waits, in order, until nothing does.
+func (a *acks) drain(c *client) {
+	for {
+		a.mu.Lock()
+		if a.room.L == nil {
+			a.room.L = &a.mu
+		}
+		todo := a.queue
+		a.queue = nil
+		a.room.Broadcast()
+		a.mu.Unlock()
+		for i := range todo {
+			if b := todo[i].batch; b != nil && !c.conn.isClosed() {
+				select {
+				case <-b.Done():
+				case <-c.conn.done:
+				}
+			}
+			todo[i].pk.Connect.WillQos = markResend
+			_ = c.cl.WritePacket(todo[i].pk)
+		}
+		a.mu.Lock()
+		rest := a.length.Add(-int32(len(todo)))
+		a.mu.Unlock()
+		if rest == 0 {
+			return
+		}
+	}
+}
+
+// withhold reports whether an acknowledgement that the engine writes is not to
+// be sent now.
+func (c *client) withhold(pk *packets.Packet) bool {
+	a := &c.acks
+	if t := pk.FixedHeader.Type; t < packets.Puback || t > packets.Pubcomp || pk.Connect.WillQos == markResend || !c.established {
+		return false
+	}
+	switch pk.FixedHeader.Type {
+	case packets.Puback, packets.Pubrec:
+		if a.expect {
+			a.caught = *pk
+			return true
+		}
+	case packets.Pubcomp:
+		if pk.ReasonCode < packets.ErrUnspecifiedError.Code && c.storeOf() != nil {
+			a.caught = *pk // OnQosComplete is next
+			return true
+		}
+	case packets.Pubrel:
+		if st := c.storeOf(); st != nil && st.Release(c.id, pk.PacketID) {
+			a.send(c, *pk, st.Pending())
+			return true
+		}
+	}
+	return a.follow(c, pk)
+}
+
+// follow puts pk behind others that wait. The answer to a link's message that
+// was not taken waits for the store if that is busy: the message may be a
+// repeated one, of which the first has not been stored.
+func (a *acks) follow(c *client, pk *packets.Packet) bool {
+	var b *store.Batch
+	if st := c.node.keeper.store.Load(); st != nil && pk.ReasonCode == packets.CodeNoMatchingSubscribers.Code {
+		b = st.Pending()
+	}
+	if b == nil && a.length.Load() == 0 {
+		return false
+	}
+	a.send(c, *pk, b)
+	return true
+}
+
+// released ends a QoS 2 exchange whose PUBCOMP was caught.
+func (a *acks) released(c *client, packetID uint16) {
+	pk := a.caught
+	a.caught = packets.Packet{}
+	var b *store.Batch
+	if st := c.storeOf(); st != nil && st.Forget(c.id, packetID) {
+		b = st.Pending()
+	}
+	if pk.FixedHeader.Type == packets.Pubcomp {
+		a.send(c, pk, b)
+	}
+}
