@@ -8,41 +8,22 @@ import (
 )
 
 // OnQosPublish is called when a packet was put into a client's account of what
-// is not acknowledged: a PUBLISH for it (again for each resend), or our PUBREC
-// or PUBACK for one of its own.
+// is not acknowledged, and again for each that is resent.
 func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) {
 	c := clientOf(cl)
 	if c == nil {
 		return
 	}
-	switch pk.FixedHeader.Type {
-	case packets.Publish:
-		if !pk.FixedHeader.Dup {
-			c.queue(&pk)
-		}
-	case packets.Pubrec:
-		if c.established { // not when the engine sends it again
-			c.acks.receive(c, pk.PacketID)
-		}
+	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
+		c.queue(&pk)
 	}
 }
 
 // OnQosComplete is called when an entry left the account because its exchange
 // was completed; pk is the packet that completed it.
 func (h *hook) OnQosComplete(cl *mqtt.Client, pk packets.Packet) {
-	c := clientOf(cl)
-	if c == nil || !c.kept.Load() {
-		return
-	}
-	switch pk.FixedHeader.Type {
-	case packets.Puback:
-		if pk.Created == 0 { // the client's; ours was created by the engine
-			c.unqueue(pk.PacketID, 0)
-		}
-	case packets.Pubcomp:
+	if c := clientOf(cl); c != nil {
 		c.unqueue(pk.PacketID, 0)
-	case packets.Pubrel:
-		c.acks.released(c, pk.PacketID)
 	}
 }
 
@@ -111,8 +92,6 @@ func (c *client) dropped(pk *packets.Packet) {
 	st := c.storeOf()
 	switch {
 	case st == nil:
-	case pk.FixedHeader.Type == packets.Pubrel:
-		st.Forget(c.id, pk.PacketID)
 	case pk.FixedHeader.Type == packets.Publish:
 		st.Done(c.id, pk.PacketID, pk.Created)
 	case pk.FixedHeader.Type == packets.Pubrec:
@@ -128,8 +107,8 @@ func (c *client) subscribedTo(filters packets.Subscriptions, codes []byte) {
 		return
 	}
 	for i, s := range filters {
-		if codes[i] < packets.ErrUnspecifiedError.Code {
-			st.Subscribe(c.id, storedSubscription(&s))
+		if own, ok := c.cl.State.Subscriptions.Get(s.Filter); ok && codes[i] < packets.ErrUnspecifiedError.Code {
+			st.Subscribe(c.id, storedSubscription(&own))
 		}
 	}
 	st.Wait(c.conn.done)

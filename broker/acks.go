@@ -9,11 +9,11 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// acks are a connection's acknowledgements that wait for the store. The engine
-// writes the acknowledgement of a publish before it delivers the message; here
-// it is caught and sent after the delivery, once what the publish has to leave
-// in the store is there, and never before another that was caught earlier
-// (MQTT 5.0 §4.6). A PUBREL or PUBCOMP waits for the state that it ends.
+// acks are a connection's acknowledgements that wait for the store. A publish
+// is answered before it is delivered; if it may leave something in the store,
+// the answer is caught here and sent after the delivery, once that is written,
+// and never before another that was caught earlier (MQTT 5.0 §4.6). A PUBREL
+// or PUBCOMP waits for the state that it ends.
 type acks struct {
 	// The reader's.
 	expect bool           // a publish is being processed, and its acknowledgement is to be caught
@@ -23,7 +23,7 @@ type acks struct {
 	held   bool           // Store.Hold was called
 
 	mu     sync.Mutex
-	room   sync.Cond
+	room   *sync.Cond // of mu; nil until somebody waits
 	queue  []held
 	length atomic.Int32 // of the queue, and what is being written from it
 }
@@ -58,6 +58,9 @@ func (a *acks) begin(c *client, pk *packets.Packet) {
 
 func (a *acks) awaitRoom(c *client) {
 	a.mu.Lock()
+	if a.room == nil {
+		a.room = sync.NewCond(&a.mu)
+	}
 	for len(a.queue) >= mostAcks && !c.conn.isClosed() {
 		a.room.Wait()
 	}
@@ -68,7 +71,7 @@ func (a *acks) awaitRoom(c *client) {
 // the publish itself leaves in the store: with one of them alone the message
 // would be lost, or come twice.
 func (a *acks) receive(c *client, packetID uint16) {
-	if !a.expect || !c.kept.Load() {
+	if !c.kept.Load() {
 		return
 	}
 	a.store.Hold()
@@ -100,7 +103,7 @@ func (a *acks) end(c *client) {
 	a.send(c, pk, b)
 }
 
-// abandon lets the acknowledgement pass: the engine will not call end.
+// abandon says that the publish is not answered: the engine will not call end.
 func (a *acks) abandon() { a.expect = false }
 
 // send sends pk after batch b was written, nil: at once.
@@ -123,12 +126,11 @@ func (a *acks) send(c *client, pk packets.Packet, b *store.Batch) {
 func (a *acks) drain(c *client) {
 	for {
 		a.mu.Lock()
-		if a.room.L == nil {
-			a.room.L = &a.mu
-		}
 		todo := a.queue
 		a.queue = nil
-		a.room.Broadcast()
+		if a.room != nil {
+			a.room.Broadcast()
+		}
 		a.mu.Unlock()
 		for i := range todo {
 			if b := todo[i].batch; b != nil && !c.conn.isClosed() {
@@ -149,29 +151,34 @@ func (a *acks) drain(c *client) {
 	}
 }
 
-// withhold reports whether an acknowledgement that the engine writes is not to
-// be sent now.
+// withhold reports whether a PUBREL is not to be sent now: without the state
+// that it ends in the store, the message would go out again after a restart.
 func (c *client) withhold(pk *packets.Packet) bool {
-	a := &c.acks
-	if t := pk.FixedHeader.Type; t < packets.Puback || t > packets.Pubcomp || pk.Connect.WillQos == markResend || !c.established {
+	if pk.Connect.WillQos == markResend || !c.established {
 		return false
 	}
-	switch pk.FixedHeader.Type {
-	case packets.Puback, packets.Pubrec:
-		if a.expect {
-			a.caught = *pk
-			return true
-		}
-	case packets.Pubcomp:
-		if pk.ReasonCode < packets.ErrUnspecifiedError.Code && c.storeOf() != nil {
-			a.caught = *pk // OnQosComplete is next
-			return true
-		}
-	case packets.Pubrel:
-		if st := c.storeOf(); st != nil && st.Release(c.id, pk.PacketID) {
+	if st := c.storeOf(); st != nil && st.Release(c.id, pk.PacketID) {
+		c.acks.send(c, *pk, st.Pending())
+		return true
+	}
+	return c.acks.follow(c, pk)
+}
+
+// withholdAck does the same for the answers to a client's publish and PUBREL.
+func (c *client) withholdAck(pk *packets.Packet) bool {
+	a := &c.acks
+	switch {
+	case pk.FixedHeader.Type == packets.Pubcomp:
+		if st := c.storeOf(); st != nil && st.Forget(c.id, pk.PacketID) {
 			a.send(c, *pk, st.Pending())
 			return true
 		}
+	case a.expect:
+		a.expect, a.caught = false, *pk
+		if pk.FixedHeader.Type == packets.Pubrec && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
+			a.receive(c, pk.PacketID)
+		}
+		return true
 	}
 	return a.follow(c, pk)
 }
@@ -189,17 +196,4 @@ func (a *acks) follow(c *client, pk *packets.Packet) bool {
 	}
 	a.send(c, *pk, b)
 	return true
-}
-
-// released ends a QoS 2 exchange whose PUBCOMP was caught.
-func (a *acks) released(c *client, packetID uint16) {
-	pk := a.caught
-	a.caught = packets.Packet{}
-	var b *store.Batch
-	if st := c.storeOf(); st != nil && st.Forget(c.id, packetID) {
-		b = st.Pending()
-	}
-	if pk.FixedHeader.Type == packets.Pubcomp {
-		a.send(c, pk, b)
-	}
 }

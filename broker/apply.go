@@ -29,6 +29,10 @@ func (n *Node) Apply(ctx context.Context, cfg Config) error {
 	if err := ctx.Err(); err != nil {
 		return err
 	}
+	n.keepalive.Store(int64(serverKeepalive))
+	if d := cfg.MQTT.ServerKeepalive; !d.IsZero() {
+		n.keepalive.Store(int64(d.Value))
+	}
 	a, err := newAccess(cfg, n.access.Load(), n.vault)
 	n.access.Store(a)
 	n.sure.Store(err == nil)

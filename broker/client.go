@@ -2,10 +2,9 @@ package broker
 
 import (
 	"net/netip"
+	"sync"
 	"sync/atomic"
 	"time"
-
-	"clink/topic"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -55,13 +54,15 @@ type client struct {
 	aliasMax  int
 	aliasesTo map[string]uint16 // the write loop's
 
-	subs   atomic.Uint64 // number of changes of subscriptions
-	retain atomic.Pointer[retainFilters]
-}
+	inbound *received // of its session
+	request request   // the reader's: the SUBSCRIBE or UNSUBSCRIBE being processed
 
-type retainFilters struct {
-	subs    uint64
-	filters []topic.Filter
+	subs        atomic.Uint64 // number of changes of subscriptions
+	filters     atomic.Pointer[filters]
+	subscribing atomic.Bool                     // the engine takes its filters in
+	noLocal     atomic.Bool                     // it has had a subscription with No Local
+	twinMu      sync.Mutex                      // held while the engine's filters are brought to agree with the client's
+	pairs       map[string]packets.Subscription // see joinPairs; the connecting goroutine's
 }
 
 // clientOf returns our side of an engine client, nil for inline ones and for
@@ -79,26 +80,6 @@ func (c *client) principal() string {
 		return "grant:" + g.Peer
 	}
 	return "user:" + c.username
-}
-
-// wantsRetain reports whether one of c's subscriptions to a topic name has
-// Retain As Published (MQTT 5.0 §3.8.3.1).
-func (c *client) wantsRetain(name string) bool {
-	if c.proto < 5 {
-		return false
-	}
-	now := c.subs.Load()
-	r := c.retain.Load()
-	if r == nil || r.subs != now {
-		r = &retainFilters{subs: now}
-		for filter, sub := range c.cl.State.Subscriptions.GetAll() {
-			if route, ok := parseRoute(filter); ok && sub.RetainAsPublished {
-				r.filters = append(r.filters, route.Filter)
-			}
-		}
-		c.retain.Store(r)
-	}
-	return matches(r.filters, name)
 }
 
 func (c *client) isReady() bool {

@@ -42,6 +42,7 @@ type conn struct {
 	will     *will          // of the CONNECT, until it is accepted
 
 	client atomic.Pointer[client] // nil until the CONNECT is accepted
+	told   atomic.Bool            // there is no need to say why the connection ends
 
 	packetSize int64 // limit once the CONNECT was accepted
 
@@ -78,13 +79,26 @@ func (k *conn) Read(p []byte) (int, error) {
 	}
 	n, err := k.Conn.Read(p)
 	k.reading.Unlock()
+	if err != nil {
+		k.readFailed(err)
+	}
 	if !k.frames.pass(p[:n]) {
+		code := k.frames.fault()
 		if c := k.client.Load(); c != nil {
-			c.node.disconnect(c, packets.ErrPacketTooLarge)
+			c.node.disconnect(c, code)
 		}
-		return 0, packets.ErrPacketTooLarge
+		return 0, code
 	}
 	return n, err
+}
+
+// readFailed is told why nothing more comes.
+func (k *conn) readFailed(err error) {
+	c := k.client.Load()
+	if ne, ok := err.(net.Error); ok && ne.Timeout() && c != nil && !k.isClosed() {
+		c.node.disconnect(c, packets.ErrKeepAliveTimeout) // MQTT 5.0 §3.1.2.10
+	}
+	k.told.Store(true)
 }
 
 func (k *conn) isClosed() bool {
@@ -206,6 +220,9 @@ func (k *conn) Close() error {
 		return nil
 	}
 	k.closed = true
+	if c := k.client.Load(); c != nil && c.proto == 5 && !k.told.Load() {
+		k.buf = append(k.buf, farewell[:]...)
+	}
 	close(k.done)
 	k.room.Broadcast()
 	k.Conn.SetReadDeadline(time.Now())
@@ -229,8 +246,13 @@ func (k *conn) finish(linger bool) {
 	k.gone()
 }
 
+// farewell is the DISCONNECT for a client whose packet the engine cannot read:
+// malformed packet (MQTT 5.0 §4.13.1). The engine just hangs up.
+var farewell = [...]byte{packets.Disconnect << 4, 1, 0x81}
+
 // abort ends the connection without ceremony.
 func (k *conn) abort() {
+	k.told.Store(true)
 	k.Close()
 	k.Conn.Close()
 }
@@ -256,6 +278,7 @@ type frameGuard struct {
 	body   int64        // bytes left of the current packet's body
 	header int          // bytes of the current header seen; 0: between packets
 	length int64        // remaining length so far
+	check  checker
 }
 
 func (g *frameGuard) pass(p []byte) bool {
@@ -263,6 +286,9 @@ func (g *frameGuard) pass(p []byte) bool {
 		if g.body > 0 {
 			n := min(g.body, int64(len(p)))
 			g.body -= n
+			if g.check.wants && !g.check.body(p[:n], g.body == 0) {
+				return false
+			}
 			p = p[n:]
 			continue
 		}
@@ -271,6 +297,7 @@ func (g *frameGuard) pass(p []byte) bool {
 		g.header++
 		if g.header == 1 {
 			g.length = 0
+			g.check.begin(b >> 4)
 			continue
 		}
 		g.length |= int64(b&0x7f) << (7 * (g.header - 2))

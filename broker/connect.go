@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"math"
 	"net"
 	"net/netip"
 	"strings"
@@ -27,6 +28,7 @@ func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
 	rm := cl.Properties.Props.ReceiveMaximum
 	cl.Properties.Props.ReceiveMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
+	ownIDs(cl)
 	cl.ID = strings.Clone(cl.ID) // not the whole CONNECT with its password
 	c := h.n.newClient(k, cl, &pk, rm)
 	if r := h.n.letIn(c, &pk); r != nil {
@@ -47,7 +49,7 @@ func (n *Node) newClient(k *conn, cl *mqtt.Client, pk *packets.Packet, receiveMa
 		node: n, conn: k, cl: cl, id: cl.ID,
 		username: string(pk.Connect.Username), proto: cl.Properties.ProtocolVersion,
 		peer: addrPort(k.RemoteAddr()), listener: cl.Net.Listener,
-		ended: make(chan struct{}), ready: make(chan struct{}),
+		ended: make(chan struct{}), ready: make(chan struct{}), inbound: &received{},
 		aliasMax: min(int(cl.Properties.Props.TopicAliasMaximum), maxAliases),
 	}
 	c.claim = claim{
@@ -128,6 +130,7 @@ func (c *client) permit(r *right) {
 // apply makes the connection the client's.
 func (c *client) apply() {
 	k := c.conn
+	c.shortenKeepAlive()
 	keep := time.Duration(c.cl.State.Keepalive) * time.Second
 	wait := keep + keep/2
 	if c.session != nil {
@@ -141,6 +144,20 @@ func (c *client) apply() {
 	c.cl.Properties.Props.SessionExpiryIntervalFlag = false
 	c.keep()
 	k.client.Store(c)
+}
+
+// serverKeepalive is the longest keep-alive of clients of MQTT 5.0, unless the
+// configuration says otherwise.
+const serverKeepalive = time.Minute
+
+// shortenKeepAlive has the engine tell the client that asks for a longer
+// keep-alive than the node wants (MQTT 5.0 §3.2.2.3.14). It concerns neither
+// links, whose protocol has its own, nor clients that want none.
+func (c *client) shortenKeepAlive() {
+	most := min(time.Duration(c.node.keepalive.Load())/time.Second, math.MaxUint16)
+	if s := &c.cl.State; c.proto == 5 && c.session == nil && most > 0 && time.Duration(s.Keepalive) > most {
+		s.Keepalive, s.ServerKeepalive = uint16(most), true
+	}
 }
 
 // refuse answers a CONNECT (MQTT 5.0 §3.2.2.2, MQTT 3.1.1 §3.2.2.3).
@@ -181,6 +198,8 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		return
 	}
 	c.established = true
+	freeQuota(cl)
+	c.splitPairs(cl)
 	h.n.ids.unlock(c.id)
 	c.holdsID = false
 	if c.took == nil {

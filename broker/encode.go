@@ -20,26 +20,33 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		return pk
 	}
 	c := k.client.Load()
-	if c != nil && c.withhold(&pk) {
-		return swallowed(pk)
-	}
 	switch pk.FixedHeader.Type {
 	case packets.Disconnect:
 		if cl.Properties.ProtocolVersion < 5 {
 			return swallowed(pk) // MQTT 3.1.1 §3.14: from client to server only
 		}
+		k.told.Store(true)
 		return pk // in a hurry
 	case packets.Connack:
 		if c != nil {
 			c.encodeConnack(&pk)
+		} else if !encodeRefusal(&pk) {
+			return swallowed(pk)
 		}
 	case packets.Publish:
 		if c != nil && !c.encodePublish(&pk) {
 			return swallowed(pk)
 		}
-	case packets.Puback, packets.Pubrec, packets.Pubrel:
-		if c != nil && !c.encodeAck(&pk) {
+	case packets.Puback, packets.Pubrel:
+		if c != nil && pk.FixedHeader.Type == packets.Pubrel && c.withhold(&pk) {
 			return swallowed(pk)
+		}
+		if c != nil {
+			c.encodeAck(&pk)
+		}
+	case packets.Suback, packets.Unsuback:
+		if c != nil {
+			c.encodeAnswer(&pk)
 		}
 	}
 	k.reserve()
@@ -64,31 +71,31 @@ func (c *client) encodeConnack(pk *packets.Packet) {
 	}
 }
 
-// encodeAck gives acknowledgements the codes that the engine does not. It
-// reports whether to send it.
-func (c *client) encodeAck(pk *packets.Packet) bool {
+// encodeAck does what the engine leaves out.
+func (c *client) encodeAck(pk *packets.Packet) {
 	switch pk.FixedHeader.Type {
 	case packets.Puback:
-		switch {
-		case pk.ReasonCode == packets.CodeGrantedQos1.Code:
-			pk.ReasonCode = packets.CodeSuccess.Code
-		case pk.ReasonCode == packets.CodeNoMatchingSubscribers.Code:
+		if pk.ReasonCode == packets.CodeNoMatchingSubscribers.Code {
 			pk.Properties.ReasonString = packets.CodeNoMatchingSubscribers.Reason // else the code is left out
-		}
-	case packets.Pubrec:
-		if !c.established {
-			return false // its publish comes again, or its PUBREL (MQTT 5.0 §4.4)
-		}
-		if pk.ReasonCode == packets.ErrPacketIdentifierInUse.Code {
-			pk.ReasonCode = packets.CodeSuccess.Code // a repeated publish (§4.3.3)
-			pk.Properties.ReasonString = ""
 		}
 	case packets.Pubrel:
 		if !c.isReady() && c.window != nil {
 			c.window.take(pk.PacketID)
 		}
 	}
-	return true
+}
+
+// encodeAnswer gives the answer to a SUBSCRIBE or UNSUBSCRIBE the identifier
+// of what it answers, and one code for each filter in it.
+func (c *client) encodeAnswer(pk *packets.Packet) {
+	q := &c.request
+	pk.PacketID = q.id
+	if pk.FixedHeader.Type == packets.Unsuback {
+		pk.ReasonCodes = q.codes
+	} else {
+		pk.ReasonCodes = pk.ReasonCodes[:min(len(pk.ReasonCodes), q.filters)]
+	}
+	pk.Properties.User = nil
 }
 
 // encodePublish makes a message ready for the wire and waits for its turn. It
@@ -113,6 +120,7 @@ func (c *client) encodePublish(pk *packets.Packet) bool {
 	if markedRetain(pk) && c.wantsRetain(pk.TopicName) {
 		pk.FixedHeader.Retain = true
 	}
+	unpairIDs(&pk.Properties)
 	limit := pk.Mods.MaxSize
 	pk.Mods.MaxSize, pk.Mods.DisallowProblemInfo = 0, false // with them set, the engine leaves out user properties
 	if limit > 0 && tooLarge(*pk, limit) {

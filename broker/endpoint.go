@@ -10,6 +10,7 @@ import (
 	"maps"
 	"net"
 	"net/http"
+	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -231,7 +232,7 @@ func (e *endpoint) serveConn(c net.Conn, commonCN string) {
 		k.abort()
 		return
 	}
-	err := e.n.server.EstablishConnection(e.name, k)
+	err := e.establish(k)
 	k.Close()
 	cl := k.client.Load()
 	if cl == nil {
@@ -239,6 +240,18 @@ func (e *endpoint) serveConn(c net.Conn, commonCN string) {
 	}
 	e.n.leave(cl)
 	e.n.log.Debug("client disconnected", "clientid", cl.id, "remote", cl.peer.String(), "listener", cl.listener, "cause", err)
+}
+
+// establish runs a connection. What one client sends must never end the node:
+// where the engine breaks on it, only the connection ends.
+func (e *endpoint) establish(k *conn) (err error) {
+	defer func() {
+		if r := recover(); r != nil {
+			err = fmt.Errorf("panic: %v", r)
+			e.n.log.Error("a connection ended in a panic", "listener", e.name, "remote", k.RemoteAddr().String(), "error", err, "stack", string(debug.Stack()))
+		}
+	}()
+	return e.n.server.EstablishConnection(e.name, k)
 }
 
 func (e *endpoint) track(k *conn) bool {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"strings"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -21,7 +22,7 @@ func (h *hook) Provides(b byte) bool {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished, mqtt.OnPublishDropped, mqtt.OnQosDropped,
 		mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
-		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
+		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
 		return true
 	}
 	return false
@@ -31,14 +32,16 @@ func (h *hook) Provides(b byte) bool {
 // client can send it itself, because of its U+0000.
 const refusedName = "\x00"
 
-// OnACLCheck is asked for each publish, each subscription, and each delivery;
-// it says what was found out before, in OnPacketRead and OnSubscribe.
-func (h *hook) OnACLCheck(cl *mqtt.Client, name string, write bool) bool {
-	if write {
-		c := clientOf(cl)
-		return c != nil && (!c.denied || c.proto < 5)
+// OnACLCheck is asked for each subscription and each delivery; what it says of
+// subscriptions was found out before, in OnSubscribe.
+func (h *hook) OnACLCheck(cl *mqtt.Client, name string, _ bool) bool {
+	switch {
+	case name == "":
+		return true
+	case name[0] == '$':
+		return mayReceive(cl, name)
 	}
-	return name == "" || name[0] != refusedName[0]
+	return name[0] != refusedName[0]
 }
 
 // OnPacketRead sees each packet before the engine looks at it.
@@ -46,6 +49,9 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	c := clientOf(cl)
 	if c == nil {
 		if pk.FixedHeader.Type == packets.Connect {
+			if !checkConnect(&pk) {
+				return pk, packets.ErrRejectPacket
+			}
 			takeWill(cl, &pk)
 		}
 		return pk, nil
@@ -53,6 +59,9 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 	switch pk.FixedHeader.Type {
 	case packets.Publish:
 		c.readPublish(&pk)
+	case packets.Pubrel:
+		c.release(pk.PacketID)
+		return inert(pk), nil
 	case packets.Puback, packets.Pubcomp:
 		if c.window != nil {
 			c.window.release(pk.PacketID)
@@ -62,9 +71,12 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 			c.window.release(pk.PacketID)
 		}
 	case packets.Disconnect:
+		c.conn.told.Store(true)
 		c.readDisconnect(&pk)
+	case packets.Subscribe, packets.Unsubscribe:
+		c.hideID(&pk)
 	}
-	return pk, nil
+	return pk, c.protocolError(&pk)
 }
 
 // readPublish resolves a topic alias, so that access control sees the topic,
@@ -101,7 +113,13 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		markTicket(&pk, h.n.grace.enter())
 		return pk, nil
 	}
+	if pk.FixedHeader.Qos == 2 {
+		if err := c.receive(pk.PacketID); err != nil {
+			return pk, err
+		}
+	}
 	if c.denied {
+		c.answerPublish(&pk, packets.ErrNotAuthorized)
 		return pk, packets.CodeSuccessIgnore
 	}
 	c.acks.begin(c, &pk)
@@ -113,6 +131,11 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	}
 	c.ticket = h.n.grace.enter()
 	markTicket(&pk, c.ticket)
+	markRetain(&pk, pk.FixedHeader.Retain)
+	if c.wantsOwn(pk.TopicName) {
+		pk.Origin = anonymous
+	}
+	c.answerPublish(&pk, packets.CodeSuccess)
 	return pk, nil
 }
 
@@ -125,8 +148,8 @@ func (h *hook) OnPublished(cl *mqtt.Client, pk packets.Packet) {
 	}
 }
 
-// control hands a link's publish to the handler, and says in the engine's
-// terms how to answer it.
+// control hands a link's publish to the handler and answers it. The engine has
+// nothing more to do with it.
 func (c *client) control(pk *packets.Packet) error {
 	verdict := AckNoMatch
 	if c.node.handler != nil {
@@ -137,9 +160,10 @@ func (c *client) control(pk *packets.Packet) error {
 		c.acks.abandon()
 		c.node.disconnect(c, packets.ErrImplementationSpecificError)
 		return packets.ErrRejectPacket
-	case verdict == AckNoMatch && c.proto == 5 && pk.FixedHeader.Qos == 1:
-		c.acks.abandon()
-		return packets.CodeNoMatchingSubscribers
+	case verdict == AckNoMatch && pk.FixedHeader.Qos == 1:
+		c.answerPublish(pk, packets.CodeNoMatchingSubscribers)
+	default:
+		c.answerPublish(pk, packets.CodeSuccess)
 	}
 	return packets.CodeSuccessIgnore
 }
@@ -186,7 +210,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 			s.Filter = refusedName
 		}
 	}
-	return pk
+	return c.beginSubscribe(pk)
 }
 
 // OnSubscribed is called after the filters took effect, with the answer.
@@ -195,12 +219,13 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	if c == nil {
 		return
 	}
+	c.endSubscribe(&pk, codes)
 	c.subs.Add(1)
-	c.subscribedTo(pk.Filters, codes)
+	c.subscribedTo(pk.Filters[:c.request.filters], codes)
 	if c.session != nil {
 		return
 	}
-	for i, s := range pk.Filters {
+	for i, s := range pk.Filters[:c.request.filters] {
 		if codes[i] >= packets.ErrUnspecifiedError.Code {
 			continue
 		}
@@ -208,34 +233,55 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 			h.n.routes.add(c.id, route)
 		}
 	}
+	h.n.countSubscriptions()
 }
 
-// OnUnsubscribed is called for an UNSUBSCRIBE, with filters that were never
-// subscribed too, and at the end of a session with all of its filters.
+// OnUnsubscribe is called for an UNSUBSCRIBE, before it takes effect.
+func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
+	if c := clientOf(cl); c != nil {
+		return c.beginUnsubscribe(pk)
+	}
+	return pk
+}
+
+// OnUnsubscribed is called for an UNSUBSCRIBE, with what OnUnsubscribe made of
+// it, and at the end of a session with all of its filters.
 func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
 	c := clientOf(cl)
 	if c == nil {
 		return
 	}
-	c.subs.Add(1)
-	for _, s := range pk.Filters {
-		if _, still := cl.State.Subscriptions.Get(s.Filter); still {
-			continue // refused: the packet identifier was in use
+	for i, s := range pk.Filters {
+		if s.Filter == refusedName {
+			s.Filter = c.request.own[i].Filter
 		}
+		if _, still := cl.State.Subscriptions.Get(s.Filter); still {
+			continue
+		}
+		h.n.settleFilter(cl, s.Filter)
 		c.unsubscribed(s.Filter)
 		if route, ok := parseRoute(s.Filter); ok {
 			h.n.routes.remove(c.id, route)
 		}
 	}
-	if pk.PacketID != 0 {
+	if c.established && !c.conn.isClosed() {
 		c.awaitStored()
 	}
+	c.subs.Add(1)
+	h.n.countSubscriptions()
+}
+
+// countSubscriptions corrects the engine's count, which UNSUBSCRIBE lowers for
+// filters that somebody else has.
+func (n *Node) countSubscriptions() {
+	atomic.StoreInt64(&n.server.Info.Subscriptions, int64(n.routes.subscriptions()))
 }
 
 // OnSelectSubscribers keeps $ topics from shared subscriptions that begin with
 // a wildcard (MQTT 5.0 §4.7.2), and messages from group members that are not
 // connected while others are.
 func (h *hook) OnSelectSubscribers(subs *mqtt.Subscribers, pk packets.Packet) *mqtt.Subscribers {
+	h.n.parentGroups(subs)
 	for filter, members := range subs.Shared {
 		route, ok := parseRoute(filter)
 		if !ok || strings.HasPrefix(pk.TopicName, "$") && (route.Filter[0] == '+' || route.Filter[0] == '#') {

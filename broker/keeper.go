@@ -193,22 +193,32 @@ func (n *Node) copySession(st *store.Store, id string, c *client) {
 		}
 	}
 	for _, pk := range c.cl.State.Inflight.GetAll(false) {
-		n.copyInflight(st, c, &pk)
+		if pk.FixedHeader.Type != packets.Publish {
+			n.copyReleased(st, c, pk.PacketID)
+			continue
+		}
+		c.queue(&pk)
+		if now, ok := c.cl.State.Inflight.Get(pk.PacketID); !ok || now.Created != pk.Created {
+			st.Done(id, pk.PacketID, pk.Created)
+		}
+	}
+	for _, packetID := range c.inboundIDs() {
+		st.Receive(id, packetID)
+		if !c.inbound.has(packetID) {
+			st.Forget(id, packetID)
+		}
 	}
 }
 
-func (n *Node) copyInflight(st *store.Store, c *client, pk *packets.Packet) {
-	switch pk.FixedHeader.Type {
-	case packets.Publish:
-		c.queue(pk)
-		if now, ok := c.cl.State.Inflight.Get(pk.PacketID); !ok || now.Created != pk.Created {
-			st.Done(c.id, pk.PacketID, pk.Created)
-		}
-	case packets.Pubrec:
-		st.Receive(c.id, pk.PacketID)
-		if now, ok := c.cl.State.Inflight.Get(pk.PacketID); !ok || now.FixedHeader.Type != packets.Pubrec {
-			st.Forget(c.id, pk.PacketID)
-		}
+// copyReleased stores that a PUBREL is under way. Its message is gone; a number
+// that no message has stands for it.
+func (n *Node) copyReleased(st *store.Store, c *client, packetID uint16) {
+	seq := -int64(packetID)
+	st.Queue(c.id, &store.Entry{PacketID: packetID, Seq: seq, QoS: 2, Released: true}, func() *store.Message {
+		return &store.Message{Seq: seq}
+	})
+	if _, ok := c.cl.State.Inflight.Get(packetID); !ok {
+		st.Done(c.id, packetID, seq)
 	}
 }
 

@@ -81,22 +81,23 @@ func (o *Options) fill() error {
 
 // A Node is one MQTT broker.
 type Node struct {
-	opts    Options
-	log     *slog.Logger
-	server  *mqtt.Server
-	local   *mqtt.Client // publishes for Publish and wills
-	vault   *vault
-	routes  *Routes
-	handler Handler
-	access  atomic.Pointer[access]
-	sure    atomic.Bool  // all of the access could be made ready
-	seq     atomic.Int64 // order in which messages came
-	drops   drops
-	ids     idLocks
-	grace   grace
-	keeper  keeper
-	wg      sync.WaitGroup
-	buffers sync.Pool // see conn.release
+	opts      Options
+	log       *slog.Logger
+	server    *mqtt.Server
+	local     *mqtt.Client // publishes for Publish and wills
+	vault     *vault
+	routes    *Routes
+	handler   Handler
+	access    atomic.Pointer[access]
+	sure      atomic.Bool  // all of the access could be made ready
+	seq       atomic.Int64 // order in which messages came
+	drops     drops
+	ids       idLocks
+	grace     grace
+	keeper    keeper
+	keepalive atomic.Int64 // the longest of MQTT 5.0 clients, as a time.Duration; 0: theirs
+	wg        sync.WaitGroup
+	buffers   sync.Pool // see conn.release
 
 	applying  sync.Mutex // one Apply at a time, and not beside the start or end of Run
 	endpoints map[string]*endpoint

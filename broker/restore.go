@@ -107,6 +107,7 @@ func (n *Node) restore(saved *store.Saved) {
 		}
 	}
 	caps.MaximumClientWritesPending = pending
+	n.countSubscriptions()
 	n.log.Info("restored from the store", "directory", n.opts.Store, "sessions", len(saved.Sessions)-over, "expired", over,
 		"messages", messages, "retained", len(saved.Retained), "took", time.Since(began).Round(time.Millisecond).String())
 }
@@ -132,12 +133,13 @@ func (n *Node) restoreSession(s *store.Session, clock, now time.Time) bool {
 	for _, sub := range s.Subscriptions {
 		c.resubscribe(sub)
 	}
+	for _, sub := range s.Subscriptions {
+		n.settleFilter(c.cl, sub.Filter)
+	}
 	for i := range s.Entries {
 		c.restoreEntry(&s.Entries[i])
 	}
-	for _, id := range s.Received {
-		c.restoreInflight(packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Pubrec}, PacketID: id})
-	}
+	c.restoreInbound(s.Received)
 	n.server.Clients.Add(c.cl)
 	// What is left of the time is counted by a clock that is not set.
 	is := &idle{c: c, until: now.Add(until.Sub(now))}
@@ -159,7 +161,7 @@ func (n *Node) restoredClient(s *store.Session) *client {
 	c := &client{
 		node: n, conn: endedConn(), cl: cl, id: s.ID, username: s.Username, proto: s.Version,
 		claim: claim{id: s.ID, username: s.Username, hasUser: s.HasUser, commonCN: s.CommonCN, loopback: s.Loopback, again: true, restored: true},
-		ended: make(chan struct{}), ready: make(chan struct{}),
+		ended: make(chan struct{}), ready: make(chan struct{}), inbound: &received{},
 		expiry: min(time.Duration(s.Expiry)*time.Second, n.opts.SessionExpiry),
 	}
 	close(c.ended)
@@ -198,9 +200,7 @@ func (c *client) resubscribe(s store.Subscription) {
 		RetainHandling: s.RetainHandling, Identifier: s.Identifier,
 	}
 	n := c.node
-	if n.server.Topics.Subscribe(c.id, sub) {
-		atomic.AddInt64(&n.server.Info.Subscriptions, 1)
-	}
+	n.server.Topics.Subscribe(c.id, sub)
 	c.cl.State.Subscriptions.Add(s.Filter, sub)
 	if route, ok := parseRoute(s.Filter); ok && c.session == nil {
 		n.routes.add(c.id, route)

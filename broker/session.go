@@ -3,7 +3,6 @@ package broker
 import (
 	"context"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -67,6 +66,8 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	n.dropSubscriptions(s.c, c.right.Load())
 	s.will = nil
 	c.took = s
+	c.inbound = s.c.inbound
+	c.joinPairs(s.c.cl)
 	s.c.heir.Store(c)
 	return nil
 }
@@ -101,9 +102,7 @@ func (n *Node) dropSubscriptions(c *client, r *right) int {
 			continue
 		}
 		c.cl.State.Subscriptions.Delete(filter)
-		if n.server.Topics.Unsubscribe(filter, c.id) {
-			atomic.AddInt64(&n.server.Info.Subscriptions, -1)
-		}
+		c.dropFilter(filter)
 		n.routes.remove(c.id, route)
 		c.unsubscribed(filter)
 		dropped++
@@ -169,6 +168,9 @@ func (n *Node) leave(c *client) {
 func (n *Node) leaveEarly(c *client) {
 	c.will = nil
 	kept, ok := n.server.Clients.Get(c.id)
+	if ok {
+		c.splitPairs(kept)
+	}
 	switch {
 	case ok && kept == c.cl:
 		if c.expiry == 0 {
