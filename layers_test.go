@@ -50,7 +50,8 @@ var places = map[string]place{
 	"internal/hocon":      {1, both},
 	"internal/etf":        {1, both},
 
-	"topology": {2, both},
+	"topology":     {2, both},
+	"broker/store": {2, actual},
 
 	"schema":            {3, wanted},
 	"flow":              {3, wanted},
@@ -102,6 +103,7 @@ var libraries = map[string][]string{
 	"github.com/eclipse/paho.golang":      {"linkengine/client"},
 	"github.com/mochi-mqtt/server/v2":     {"broker"},
 	"github.com/gorilla/websocket":        {"broker"},
+	"go.etcd.io/bbolt":                    {"broker/store"},
 	"golang.org/x/crypto/bcrypt":          {"internal/secret", "broker"},
 	"github.com/gorilla/mux":              {"httpapi"},
 	"github.com/prometheus/client_golang": {"httpapi"},

@@ -1,16 +1,22 @@
 package broker
 
 import (
+	"clink/broker/store"
+
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // OnQosPublish is called when a packet was put into a client's account of what
-// is not acknowledged: a PUBLISH for it (again for each resend), or our PUBREC
-// or PUBACK for one of its own.
+// is not acknowledged, and again for each that is resent.
 func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) {
-	if c := clientOf(cl); c != nil {
-		c.keep(&pk)
+	c := clientOf(cl)
+	if c == nil {
+		return
+	}
+	c.book(&pk)
+	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
+		c.queue(&pk)
 	}
 }
 
@@ -19,6 +25,7 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 func (h *hook) OnQosComplete(cl *mqtt.Client, pk packets.Packet) {
 	if c := clientOf(cl); c != nil {
 		c.held.drop(pk.PacketID)
+		c.unqueue(pk.PacketID, 0)
 	}
 }
 
@@ -26,11 +33,15 @@ func (h *hook) OnQosComplete(cl *mqtt.Client, pk packets.Packet) {
 // 1) or removed (r is -1, or 0 if there was none).
 func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
 	h.n.noteRetained(pk.TopicName)
+	h.n.storeRetained(h.n.keeper.store.Load(), pk.TopicName)
 }
 
 // OnRetainedExpired is called when the retained message of a topic was removed
 // because it expired.
-func (h *hook) OnRetainedExpired(name string) { h.n.noteRetained(name) }
+func (h *hook) OnRetainedExpired(name string) {
+	h.n.noteRetained(name)
+	h.n.storeRetained(h.n.keeper.store.Load(), name)
+}
 
 // OnPacketProcessed is called after a packet was dealt with, retained messages
 // for a SUBSCRIBE included.
@@ -40,5 +51,122 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
 	}
 	if c := clientOf(cl); c != nil {
 		c.retaining.Store(false)
+	}
+}
+
+// storeRetained stores what the engine has now for a topic: hooks of two
+// publishers may be called in another order than the engine took their
+// messages.
+func (n *Node) storeRetained(st *store.Store, name string) {
+	if st == nil {
+		return
+	}
+	st.Retain(name, func() *store.Message {
+		pk, ok := n.server.Topics.Retained.Get(name)
+		if !ok {
+			return nil
+		}
+		return storedMessage(&pk)
+	})
+}
+
+// storeOf returns the store if c's session is kept there.
+func (c *client) storeOf() *store.Store {
+	if !c.kept.Load() {
+		return nil
+	}
+	return c.node.keeper.store.Load()
+}
+
+// queue stores a message for the session.
+func (c *client) queue(pk *packets.Packet) {
+	if st := c.storeOf(); st != nil {
+		st.Queue(c.id, storedEntry(pk), func() *store.Message { return storedMessage(pk) })
+	}
+}
+
+// unqueue takes a message out of the stored queue; seq 0 means whichever has
+// the packet identifier.
+func (c *client) unqueue(packetID uint16, seq int64) {
+	if st := c.storeOf(); st != nil {
+		st.Done(c.id, packetID, seq)
+	}
+}
+
+// lost takes a message out of the stored queue that the engine has taken out
+// of its own.
+func (c *client) lost(seq int64) {
+	if st := c.storeOf(); st != nil {
+		st.Lost(c.id, seq)
+	}
+}
+
+// dropped follows the engine when it forgets an exchange: pk is the message,
+// or the client's refusal.
+func (c *client) dropped(pk *packets.Packet) {
+	st := c.storeOf()
+	switch {
+	case st == nil:
+	case pk.FixedHeader.Type == packets.Publish:
+		st.Done(c.id, pk.PacketID, pk.Created)
+	case pk.FixedHeader.Type == packets.Pubrec:
+		st.Done(c.id, pk.PacketID, 0)
+	}
+}
+
+// subscribedTo stores what was subscribed, and waits until that is done: the
+// SUBACK comes next.
+func (c *client) subscribedTo(filters packets.Subscriptions, codes []byte) {
+	st := c.storeOf()
+	if st == nil {
+		return
+	}
+	for i, s := range filters {
+		if own, ok := c.cl.State.Subscriptions.Get(s.Filter); ok && codes[i] < packets.ErrUnspecifiedError.Code {
+			st.Subscribe(c.id, storedSubscription(&own))
+		}
+	}
+	st.Wait(c.conn.done)
+}
+
+func (c *client) unsubscribed(filter string) {
+	if st := c.storeOf(); st != nil {
+		st.Unsubscribe(c.id, filter)
+	}
+}
+
+// awaitStored waits until everything that was changed is stored.
+func (c *client) awaitStored() {
+	if st := c.storeOf(); st != nil {
+		st.Wait(c.conn.done)
+	}
+}
+
+func storedEntry(pk *packets.Packet) *store.Entry {
+	return &store.Entry{
+		PacketID: pk.PacketID, Seq: pk.Created, QoS: pk.FixedHeader.Qos,
+		Retain: pk.FixedHeader.Retain, Marked: markedRetain(pk), Identifiers: pk.Properties.SubscriptionIdentifier,
+	}
+}
+
+// storedMessage shares memory with pk.
+func storedMessage(pk *packets.Packet) *store.Message {
+	p := &pk.Properties
+	m := &store.Message{
+		Seq: pk.Created, Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
+		Version: pk.ProtocolVersion, Expiry: pk.Expiry, Origin: pk.Origin,
+		PayloadFormat: p.PayloadFormat, HasPayloadFormat: p.PayloadFormatFlag,
+		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
+	}
+	for _, u := range p.User {
+		m.User = append(m.User, [2]string{u.Key, u.Val})
+	}
+	return m
+}
+
+func storedSubscription(s *packets.Subscription) *store.Subscription {
+	return &store.Subscription{
+		Filter: s.Filter, QoS: s.Qos, NoLocal: s.NoLocal, RetainPublished: s.RetainAsPublished,
+		RetainHandling: s.RetainHandling, Identifier: s.Identifier,
 	}
 }

@@ -36,6 +36,7 @@ func (n *Node) Apply(ctx context.Context, cfg Config) error {
 	}
 	a, err := newAccess(cfg, n.access.Load(), n.vault)
 	n.access.Store(a)
+	n.sure.Store(err == nil)
 	n.enforce(a)
 	return errors.Join(err, n.applyListeners(cfg))
 }
@@ -96,6 +97,9 @@ func (n *Node) enforceIdle(a *access, s *idle) {
 	}
 	if code := n.recheck(a, s.c); code != packets.ErrNotAuthorized {
 		return
+	}
+	if s.c.claim.restored && !n.sure.Load() {
+		return // perhaps only its credential cannot be read at the moment
 	}
 	n.mu.Lock()
 	delete(n.idle, s.c.id)

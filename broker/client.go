@@ -40,6 +40,9 @@ type client struct {
 	took  *idle                  // the session it continues
 	heir  atomic.Pointer[client] // the connection that continues its session
 
+	kept atomic.Bool // the session outlives the connection, and the process
+	acks acks        // acknowledgements that wait for the store
+
 	holdsID     bool // the id lock; the connecting goroutine's
 	established bool // the connecting goroutine's
 

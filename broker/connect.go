@@ -145,6 +145,7 @@ func (c *client) apply() {
 	// The engine's expiry would leave filters behind and may hit a newcomer:
 	// with the flag cleared it never comes to that.
 	c.cl.Properties.Props.SessionExpiryIntervalFlag = false
+	c.keep()
 	k.client.Store(c)
 }
 

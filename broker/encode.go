@@ -51,6 +51,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 			return pk
 		}
 	case packets.Puback, packets.Pubrel:
+		if c != nil && pk.FixedHeader.Type == packets.Pubrel && c.withhold(&pk) {
+			return swallowed(pk)
+		}
 		if c != nil {
 			c.encodeAck(&pk)
 		}
@@ -175,6 +178,7 @@ func (c *client) alias(pk *packets.Packet) {
 func (c *client) forget(pk *packets.Packet) {
 	if pk.FixedHeader.Qos > 0 && c.cl.State.Inflight.Delete(pk.PacketID) {
 		c.held.drop(pk.PacketID)
+		c.unqueue(pk.PacketID, pk.Created)
 		atomic.AddInt64(&c.node.server.Info.Inflight, -1)
 	}
 }
@@ -218,12 +222,16 @@ func (c *client) collect() []packets.Packet {
 	}
 	out := c.late[:0]
 	for _, pk := range c.late {
+		was := pk.PacketID
 		id, err := c.cl.NextPacketID()
 		if err != nil {
 			c.node.drops.queue.Add(1)
+			c.unqueue(was, pk.Created)
 			continue
 		}
 		pk.PacketID = uint16(id)
+		c.queue(&pk)
+		c.unqueue(was, pk.Created)
 		if c.cl.State.Inflight.Set(pk) {
 			c.hold(&pk)
 			atomic.AddInt64(&c.node.server.Info.Inflight, 1)

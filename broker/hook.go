@@ -132,6 +132,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		c.answerPublish(&pk, code)
 		return pk, packets.CodeSuccessIgnore
 	}
+	c.acks.begin(c, &pk)
 	if c.session != nil && underLink(pk.TopicName) {
 		return pk, c.control(&pk)
 	}
@@ -160,6 +161,7 @@ func (h *hook) OnPublished(cl *mqtt.Client, pk packets.Packet) {
 	h.n.large.leave(pk.TopicName)
 	if c := clientOf(cl); c != nil {
 		c.ticket, c.entered = 0, ""
+		c.acks.end(c)
 	}
 }
 
@@ -172,6 +174,7 @@ func (c *client) control(pk *packets.Packet) error {
 	}
 	switch {
 	case verdict == ProtocolError:
+		c.acks.abandon()
 		c.node.disconnect(c, packets.ErrImplementationSpecificError)
 		return packets.ErrRejectPacket
 	case verdict == AckNoMatch && pk.FixedHeader.Qos == 1:
@@ -184,11 +187,19 @@ func (c *client) control(pk *packets.Packet) error {
 
 // OnPublishDropped is called when the engine's queue is full, which room does
 // not let happen.
-func (h *hook) OnPublishDropped(*mqtt.Client, packets.Packet) { h.n.drops.queue.Add(1) }
+func (h *hook) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) {
+	h.n.drops.queue.Add(1)
+	if c := clientOf(cl); c != nil && pk.FixedHeader.Qos > 0 {
+		c.lost(pk.Created)
+	}
+}
 
 func (h *hook) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
 	if c := clientOf(cl); c != nil {
 		c.held.drop(pk.PacketID)
+		if c.heir.Load() == nil {
+			c.dropped(&pk)
+		}
 	}
 	switch pk.FixedHeader.Type {
 	case 0: // so the engine reports a message that expired, a second time
@@ -236,6 +247,7 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	c.endSubscribe(&pk, codes)
 	c.subs.Add(1)
 	c.hasSubscribed()
+	c.subscribedTo(pk.Filters[:c.request.filters], codes)
 	if c.session != nil {
 		return
 	}
@@ -273,9 +285,13 @@ func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
 			continue
 		}
 		h.n.settleFilter(cl, s.Filter)
+		c.unsubscribed(s.Filter)
 		if route, ok := parseRoute(s.Filter); ok {
 			h.n.routes.remove(c.id, route)
 		}
+	}
+	if c.established && !c.conn.isClosed() {
+		c.awaitStored()
 	}
 	c.subs.Add(1)
 	h.n.countSubscriptions()

@@ -38,6 +38,10 @@ type Options struct {
 	QueueLength    int           // messages that wait to be written to one client, beyond which they are dropped; 2048
 	MaxInflight    int           // unacknowledged or waiting messages with QoS above 0 of one client; 8192, at most 65535
 	StopTimeout    time.Duration // how long Run may take to end; 5 s
+
+	Store         string        // directory of what outlives the process; "": nothing does
+	StoreSync     time.Duration // between synchronisations of the store with the disk; 100 ms; below 0: before each acknowledgement
+	StoreMaxBytes int64         // of all that is stored; 4 GiB
 }
 
 func (o *Options) fill() error {
@@ -85,6 +89,7 @@ type Node struct {
 	routes    *Routes
 	handler   Handler
 	access    atomic.Pointer[access]
+	sure      atomic.Bool  // all of the access could be made ready
 	seq       atomic.Int64 // order in which messages came
 	drops     drops
 	bounds    atomic.Pointer[bounds]
@@ -92,6 +97,7 @@ type Node struct {
 	kept      kept
 	ids       idLocks
 	grace     grace
+	keeper    keeper
 	keepalive atomic.Int64 // the longest of MQTT 5.0 clients, as a time.Duration; 0: theirs
 	wg        sync.WaitGroup
 	buffers   sync.Pool // see conn.release
@@ -150,6 +156,9 @@ func New(o Options) (*Node, error) {
 	if err := n.server.AddHook(&hook{n: n}, nil); err != nil {
 		return nil, fmt.Errorf("broker: %w", err)
 	}
+	if err := n.openStore(); err != nil {
+		return nil, fmt.Errorf("broker: %w", err)
+	}
 	return n, nil
 }
 
@@ -177,6 +186,7 @@ func (n *Node) Run(ctx context.Context) error {
 		return errors.New("broker: the node has run already")
 	}
 	n.state = running
+	n.startStore(ctx)
 	err := n.server.Serve()
 	n.countRetained()
 	for _, e := range n.endpoints {
@@ -201,6 +211,7 @@ func (n *Node) stop() error {
 	go func() {
 		n.wg.Wait()
 		n.server.Close()
+		n.closeStore()
 		close(ended)
 	}()
 	for _, wait := range [...]time.Duration{n.opts.StopTimeout * 3 / 4, n.opts.StopTimeout / 4} {
@@ -232,7 +243,8 @@ func (n *Node) spawn(f func()) {
 }
 
 // Publish publishes a message as an ordinary local publisher; access control
-// is the caller's. [Handler.Published] sees it. A zero Time means now.
+// is the caller's. [Handler.Published] sees it. A zero Time means now. When it
+// returns, what the message has to leave in the store is there.
 func (n *Node) Publish(m Message) error {
 	if err := m.validate(); err != nil {
 		return fmt.Errorf("publish: %w", err)
@@ -240,6 +252,7 @@ func (n *Node) Publish(m Message) error {
 	if m.Time.IsZero() {
 		m.Time = time.Now()
 	}
+	defer n.awaitStored(n.stored())
 	return n.publish(&m, m.ClientID)
 }
 
@@ -269,6 +282,11 @@ type Stats struct {
 	Injected      uint64            // messages let in by an Injector
 	Sent          uint64            // messages written to clients
 	Dropped       map[string]uint64 // messages not delivered, by reason
+
+	StoreUp      bool   // false also if there is to be none
+	StoreBytes   int64  // of its files
+	StoreError   string // why it is not up although there is to be one
+	StoreRefused uint64 // changes that it had no room for
 }
 
 type drops struct {
@@ -284,7 +302,7 @@ func (n *Node) Stats() Stats {
 	n.mu.Unlock()
 	injected := n.drops.injected.Load()
 	retained, _ := n.kept.totals()
-	return Stats{
+	st := Stats{
 		Clients: clients, Sessions: sessions, Subscriptions: n.routes.subscriptions(),
 		Retained: retained,
 		Injected: injected,
@@ -300,4 +318,6 @@ func (n *Node) Stats() Stats {
 			"too_large":      n.drops.tooLarge.Load(),
 		},
 	}
+	n.keeper.stats(&st)
+	return st
 }

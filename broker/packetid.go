@@ -60,6 +60,13 @@ func (r *received) remove(id uint16) bool {
 	return known
 }
 
+func (r *received) has(id uint16) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	_, known := r.ids[id]
+	return known
+}
+
 // inboundIDs returns the identifiers of c's QoS 2 publishes that await their
 // PUBREL, in order. It may be called from any goroutine.
 func (c *client) inboundIDs() []uint16 {
@@ -161,5 +168,7 @@ func (c *client) acknowledge(kind byte, id uint16, code packets.Code) {
 	if code.Code >= packets.ErrUnspecifiedError.Code {
 		ack.Properties.ReasonString = code.Reason
 	}
-	_ = c.cl.WritePacket(ack)
+	if !c.withholdAck(&ack) {
+		_ = c.cl.WritePacket(ack)
+	}
 }

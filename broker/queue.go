@@ -59,8 +59,8 @@ func (h *held) drop(id uint16) {
 	}
 }
 
-// keep books a message that the engine has stored.
-func (c *client) keep(pk *packets.Packet) {
+// book books a message that the engine has stored.
+func (c *client) book(pk *packets.Packet) {
 	if pk.FixedHeader.Type != packets.Publish {
 		return
 	}

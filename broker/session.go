@@ -89,6 +89,9 @@ func (n *Node) overSessions(c *client, continues bool) bool {
 // its filters and messages are dropped. The caller holds the id lock and has
 // taken it out of n.idle.
 func (n *Node) endSession(s *idle) {
+	if st := n.keeper.store.Load(); st != nil {
+		st.EndSession(s.c.id)
+	}
 	if s.will != nil {
 		n.publishWill(s.c, s.will)
 		s.will = nil
@@ -114,6 +117,7 @@ func (n *Node) dropSubscriptions(c *client, r *right) int {
 		c.cl.State.Subscriptions.Delete(filter)
 		c.dropFilter(filter)
 		n.routes.remove(c.id, route)
+		c.unsubscribed(filter)
 		dropped++
 	}
 	c.subs.Add(1)
@@ -124,7 +128,11 @@ func (n *Node) dropSubscriptions(c *client, r *right) int {
 // ended. Expire says that the session ends with the connection.
 func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 	c := clientOf(cl)
-	if c == nil || c.will == nil {
+	if c == nil {
+		return
+	}
+	c.acks.free()
+	if c.will == nil {
 		return
 	}
 	if c.bye || c.revoked.Load() || h.n.stopping() {
@@ -141,6 +149,7 @@ func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
 func (n *Node) leave(c *client) {
 	n.grace.leave(c.ticket) // the engine gave up between two hooks
 	n.large.leave(c.entered)
+	c.acks.free()
 	if !c.established {
 		n.leaveEarly(c)
 	}
@@ -159,6 +168,7 @@ func (n *Node) leave(c *client) {
 	if n.live[c.id] == c {
 		delete(n.live, c.id)
 	}
+	n.saveIdle(c.id)
 	n.mu.Unlock()
 	if c.holdsID {
 		n.ids.unlock(c.id)
