@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync/atomic"
 	"time"
 )
 
@@ -17,6 +18,9 @@ type peer struct {
 	net.Conn
 	r *bufio.Reader
 	v byte // 3, 4 or 5
+
+	mark  string   // see settled
+	early []packet // came while an answer was awaited
 }
 
 type failure struct{ error }
@@ -146,7 +150,7 @@ func framed(first byte, parts ...[]byte) []byte {
 func open(address string, v byte) *peer {
 	c, err := net.DialTimeout("tcp", address, patience)
 	must(err == nil, "dial: %v", err)
-	return &peer{c, bufio.NewReader(c), v}
+	return &peer{Conn: c, r: bufio.NewReader(c), v: v}
 }
 
 // meet connects and returns the CONNACK.
@@ -186,6 +190,15 @@ func (p *peer) next() packet {
 }
 
 func (p *peer) tryNext(wait time.Duration) (packet, error) {
+	if len(p.early) > 0 {
+		k := p.early[0]
+		p.early = p.early[1:]
+		return k, nil
+	}
+	return p.read(wait)
+}
+
+func (p *peer) read(wait time.Duration) (packet, error) {
 	p.SetReadDeadline(time.Now().Add(wait))
 	first, err := p.r.ReadByte()
 	if err != nil {
@@ -309,14 +322,17 @@ func (p *peer) unsubscribe(id int, filter string) []byte {
 	return ack.codes()
 }
 
-// until returns the next packet of a kind, past messages that come before it.
+// until returns the next packet of a kind. Messages that come before it are
+// kept for next.
 func (p *peer) until(kind byte) packet {
 	for {
-		k := p.next()
+		k, err := p.read(patience)
+		must(err == nil, "read: %v", err)
 		if k.kind == kind {
 			return k
 		}
-		must(k.kind == kPublish, "got %v for packet %d", k, kind)
+		must(k.kind == kPublish || k.kind == kPubrel, "got %v for packet %d", k, kind)
+		p.early = append(p.early, k)
 	}
 }
 
@@ -338,11 +354,18 @@ func (p *peer) publish(qos byte, topic string, id int, payload string, props ...
 	return p.publishWith(qos<<1, topic, id, payload, props...)
 }
 
+// publishWith does so with retain and DUP. When it returns, the message has
+// been queued for everybody.
 func (p *peer) publishWith(flags byte, topic string, id int, payload string, props ...[]byte) byte {
 	p.publishRaw(flags, topic, id, payload, props...)
-	switch flags >> 1 & 3 {
+	code := p.acknowledged(flags>>1&3, id)
+	p.early = append(p.early, p.ping()...)
+	return code
+}
+
+func (p *peer) acknowledged(qos byte, id int) byte {
+	switch qos {
 	case 0:
-		p.ping()
 		return 0
 	case 1:
 		ack := p.until(kPuback)
@@ -400,9 +423,29 @@ func (p *peer) ping() (before []packet) {
 	}
 }
 
-// quiet fails if something comes before the answer to a PINGREQ.
+// settled returns what has been queued for p: a message to itself comes last.
+func (p *peer) settled() (before []packet) {
+	if p.mark == "" {
+		p.mark = fmt.Sprint("~mark/", marks.Add(1))
+		p.send(framed(kSubscribe<<4|2, u16(0xffff), p.props(), text(p.mark), []byte{0}))
+	}
+	p.publishRaw(0, p.mark, 0, "")
+	for {
+		switch k := p.next(); {
+		case k.kind == kSuback && k.id() == 0xffff:
+		case k.kind == kPublish && k.message().topic == p.mark:
+			return before
+		default:
+			before = append(before, k)
+		}
+	}
+}
+
+var marks atomic.Int64
+
+// quiet fails if something has been queued for p.
 func (p *peer) quiet(what string) {
-	if got := p.ping(); len(got) > 0 {
+	if got := p.settled(); len(got) > 0 {
 		failf("%s: got %v", what, got[0])
 	}
 }
