@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -87,9 +88,19 @@ func storm(count int, f func(i int)) {
 	wg.Wait()
 }
 
+// descriptors is how many more files the process may open.
+func descriptors(t testing.TB) int {
+	t.Helper()
+	var l syscall.Rlimit
+	if err := syscall.Getrlimit(syscall.RLIMIT_NOFILE, &l); err != nil {
+		t.Fatal(err)
+	}
+	return int(min(l.Cur, 1<<20)) - 200
+}
+
 // Many clients connect at once, then all die, and their wills go out.
 func TestConnectAndWillStorm(t *testing.T) {
-	count := long(1000, 10_000)
+	count := min(long(1000, 10_000), descriptors(t)/2)
 	n := start(t, Options{}, nil, anyone())
 	watcher := connect(t, n, "watcher")
 	watcher.sub(t, "will/#")
