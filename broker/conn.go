@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -104,6 +105,17 @@ func (k *conn) readFailed(err error) {
 		c.node.disconnect(c, packets.ErrKeepAliveTimeout) // MQTT 5.0 §3.1.2.10
 	}
 	k.told.Store(true)
+}
+
+// unwritten is how many bytes wait, and one more while some are being written.
+func (k *conn) unwritten() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := int64(len(k.buf))
+	if k.flushing {
+		n++
+	}
+	return n
 }
 
 func (k *conn) isClosed() bool {
@@ -218,6 +230,7 @@ func (k *conn) flush() {
 	case closed:
 		k.finish(!failed)
 	case failed:
+		k.noteSlow()
 		k.Conn.Close() // the engine's reader fails next
 	}
 }
@@ -233,6 +246,16 @@ func (k *conn) writeOut(b []byte) error {
 		b = b[n:]
 	}
 	return nil
+}
+
+// noteSlow marks the client as one that did not read in time, if that is why
+// writing failed.
+func (k *conn) noteSlow() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c := k.client.Load(); c != nil && errors.Is(k.err, os.ErrDeadlineExceeded) && !k.closed {
+		c.slow.Store(true)
+	}
 }
 
 // hurry shortens the time that writing may still take.

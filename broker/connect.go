@@ -61,6 +61,7 @@ func (n *Node) newClient(k *conn, cl *mqtt.Client, pk *packets.Packet, receiveMa
 	}
 	cl.Properties.Props.TopicAliasMaximum = 0 // we give out aliases ourselves
 	c.will, k.will = k.will, nil
+	n.lobby.heard(rawOf(k.Conn))
 	c.expiry = min(c.wantedExpiry(), n.bounds.Load().expiry)
 	return c
 }
@@ -147,6 +148,7 @@ func (c *client) apply() {
 	c.cl.Properties.Props.SessionExpiryIntervalFlag = false
 	c.keep()
 	k.client.Store(c)
+	c.node.lobby.leave(rawOf(k.Conn))
 }
 
 // serverKeepalive is the longest keep-alive of clients of MQTT 5.0, unless the
@@ -169,8 +171,7 @@ func (n *Node) refuse(c *client, r *refusal) {
 	if c.proto < 5 {
 		code = codeV3(code)
 	}
-	n.log.Info("connect refused", "clientid", c.id, "username", c.username, "remote", c.peer.String(),
-		"listener", c.listener, "reason", r.reason)
+	n.turnedAway(c, r)
 	// The handler is told first, so that whoever sees the answer sees what the
 	// handler made of it.
 	if g := n.access.Load().grantOf(c.id); g != nil && n.handler != nil {
@@ -205,6 +206,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.splitPairs(cl)
 	h.n.ids.unlock(c.id)
 	c.holdsID = false
+	h.n.log.Debug("client connected", "clientid", c.id, "username", c.username, "remote", c.peer.String(), "listener", c.listener, "protocol", c.proto)
 	if c.took == nil {
 		close(c.ready)
 		return

@@ -181,7 +181,9 @@ type packet struct {
 	v           byte
 }
 
-func (k packet) String() string { return fmt.Sprintf("packet %d, flags %x, % x", k.kind, k.flags, k.body) }
+func (k packet) String() string {
+	return fmt.Sprintf("packet %d, flags %x, % x", k.kind, k.flags, k.body)
+}
 
 func (p *peer) next() packet {
 	k, err := p.tryNext(patience)
