@@ -131,7 +131,7 @@ func TestRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
-		r := a.ordinary(&claim{username: tt.user, id: tt.id})
+		r := a.ordinary(tt.user, tt.id)
 		var got bool
 		if tt.action == "publish" {
 			got = r.publish(tt.topic, tt.qos, tt.retain)

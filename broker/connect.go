@@ -46,13 +46,16 @@ func (n *Node) newClient(k *conn, cl *mqtt.Client, pk *packets.Packet, receiveMa
 	c := &client{
 		node: n, conn: k, cl: cl, id: cl.ID,
 		username: string(pk.Connect.Username), proto: cl.Properties.ProtocolVersion,
-		peer: addrPort(k.RemoteAddr()), listener: cl.Net.Listener,
+		peer: k.from.addr, listener: cl.Net.Listener,
 		ended: make(chan struct{}), ready: make(chan struct{}),
 		aliasMax: min(int(cl.Properties.Props.TopicAliasMaximum), maxAliases),
 	}
 	c.claim = claim{
 		id: c.id, username: c.username, hasUser: pk.Connect.UsernameFlag,
-		password: pk.Connect.Password, commonCN: k.commonCN, loopback: c.peer.Addr().IsLoopback(),
+		password: pk.Connect.Password, commonCN: k.from.cn, loopback: k.from.local,
+	}
+	if k.limits != nil {
+		c.claim.certUser = k.from.user(k.limits.Load().certUser)
 	}
 	if receiveMax > 0 {
 		c.window = newWindow(receiveMax)
@@ -89,9 +92,12 @@ func (n *Node) letIn(c *client, pk *packets.Packet) *refusal {
 		return &refusal{packets.ErrBadAuthenticationMethod, "enhanced authentication is not offered"}
 	}
 	a := n.access.Load()
-	r, no := a.admit(&c.claim, n.vault)
+	r, no := n.admit(a, c)
 	if no != nil {
 		return no
+	}
+	if r.grant == nil && c.claim.certUser != "" {
+		c.username = c.claim.certUser
 	}
 	c.claim.password, c.claim.again = nil, true
 	c.permit(r)
@@ -148,7 +154,7 @@ func (n *Node) refuse(c *client, r *refusal) {
 	if c.proto < 5 {
 		code = codeV3(code)
 	}
-	n.log.Info("connect refused", "clientid", c.id, "username", c.username, "remote", c.peer.String(),
+	n.log.Info("connect refused", "clientid", c.id, "username", c.username, "remote", c.conn.from.String(),
 		"listener", c.listener, "reason", r.reason)
 	// The handler is told first, so that whoever sees the answer sees what the
 	// handler made of it.

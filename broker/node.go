@@ -87,6 +87,8 @@ type Node struct {
 	access  atomic.Pointer[access]
 	seq     atomic.Int64 // order in which messages came
 	drops   drops
+	damper  *damper
+	waited  atomic.Uint64 // connections that came faster than their listener's rate
 	ids     idLocks
 	grace   grace
 	wg      sync.WaitGroup
@@ -127,7 +129,7 @@ func New(o Options) (*Node, error) {
 	caps.Compatibilities.NoInheritedPropertiesOnAck = true
 	caps.Compatibilities.ObscureNotAuthorized = true
 	n := &Node{
-		opts: o, log: o.Log, vault: v, routes: newRoutes(),
+		opts: o, log: o.Log, vault: v, damper: newDamper(), routes: newRoutes(),
 		endpoints: make(map[string]*endpoint), live: make(map[string]*client), idle: make(map[string]*idle),
 		server: mqtt.New(&mqtt.Options{
 			Capabilities:             caps,
@@ -263,6 +265,8 @@ type Stats struct {
 	Injected      uint64            // messages let in by an Injector
 	Sent          uint64            // messages written to clients
 	Dropped       map[string]uint64 // messages not delivered, by reason
+	Waited        uint64            // connections that had to wait because of their listener's max_conn_rate
+	Damped        uint64            // connects that were delayed or refused because passwords are being guessed
 }
 
 type drops struct{ queue, expired, denied, tooLarge, injected atomic.Uint64 }
@@ -280,6 +284,7 @@ func (n *Node) Stats() Stats {
 		Injected: injected,
 		Received: max(uint64(atomic.LoadInt64(&info.MessagesReceived)), injected) - injected,
 		Sent:     uint64(atomic.LoadInt64(&info.MessagesSent)),
+		Waited:   n.waited.Load(), Damped: n.damper.count.Load(),
 		Dropped: map[string]uint64{
 			"queue_full":     n.drops.queue.Load(),
 			"inflight_full":  uint64(atomic.LoadInt64(&info.InflightDropped)),

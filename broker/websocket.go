@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -27,12 +28,17 @@ func (e *endpoint) upgrade(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Upgrade has answered
 	}
-	name := ""
-	if r.TLS != nil {
-		name = commonName(*r.TLS)
+	from := originOf(c.NetConn())
+	raw := c.NetConn()
+	if t, ok := raw.(*tls.Conn); ok {
+		from, raw = from.certified(t.ConnectionState()), t.NetConn()
+	}
+	if p, ok := raw.(*proxied); ok {
+		said, _ := p.header() // it was read before the request
+		from.addr, from.local, from.via = said.addr, said.local, said.via
 	}
 	c.SetReadLimit(int64(maxPacket))
-	e.serveConn(&webConn{Conn: c.NetConn(), ws: c}, name)
+	e.serveConn(&webConn{Conn: c.NetConn(), ws: c}, from)
 }
 
 // A webConn is a WebSocket as a stream of bytes: binary messages in both
