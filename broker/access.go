@@ -18,7 +18,8 @@ import (
 type access struct {
 	anonymous bool
 	users     map[string]*credential
-	rules     []rule
+	rules     []rule       // those that are not the same for everybody
+	shared    *sharedRules // those that are
 	hasRules  bool
 	grants    []*grant // longest prefix first
 }
@@ -48,14 +49,21 @@ func newAccess(cfg Config, old *access, v *vault) (*access, error) {
 		}
 		a.users[u.Name] = c
 	}
+	var common []rule
 	for i, r := range cfg.Access.ACL {
 		u, err := compileRule(r)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("ACL rule %d: %w", i+1, err))
 			u = rule{action: u.action | mayPublish | maySubscribe, any: true} // nothing beyond it can be trusted
 		}
-		a.rules = append(a.rules, u)
+		u.order = i
+		if u.user != "" || u.id != "" || u.topics != nil {
+			a.rules = append(a.rules, u)
+		} else {
+			common = append(common, u)
+		}
 	}
+	a.shared = shareRules(common)
 	for _, g := range cfg.Grants {
 		ready, err := newGrant(g, old, v, cfg.BaseDir)
 		if err != nil {
@@ -181,7 +189,7 @@ func (a *access) ordinary(username, id string) *right {
 	if !a.hasRules {
 		return &right{open: true}
 	}
-	return &right{rules: bind(a.rules, username, id)}
+	return &right{rules: bind(a.rules, username, id), shared: a.shared}
 }
 
 func (a *access) grantOf(id string) *grant {
