@@ -1,7 +1,6 @@
 package broker
 
 import (
-	"crypto/tls"
 	"errors"
 	"fmt"
 	"slices"
@@ -19,7 +18,8 @@ import (
 type access struct {
 	anonymous bool
 	users     map[string]*credential
-	rules     []rule
+	rules     []rule       // those that are not the same for everybody
+	shared    *sharedRules // those that are
 	hasRules  bool
 	grants    []*grant // longest prefix first
 }
@@ -49,14 +49,21 @@ func newAccess(cfg Config, old *access, v *vault) (*access, error) {
 		}
 		a.users[u.Name] = c
 	}
+	var common []rule
 	for i, r := range cfg.Access.ACL {
 		u, err := compileRule(r)
 		if err != nil {
 			errs = append(errs, fmt.Errorf("ACL rule %d: %w", i+1, err))
 			u = rule{action: u.action | mayPublish | maySubscribe, any: true} // nothing beyond it can be trusted
 		}
-		a.rules = append(a.rules, u)
+		u.order = i
+		if u.user != "" || u.id != "" || u.topics != nil {
+			a.rules = append(a.rules, u)
+		} else {
+			common = append(common, u)
+		}
 	}
+	a.shared = shareRules(common)
 	for _, g := range cfg.Grants {
 		ready, err := newGrant(g, old, v, cfg.BaseDir)
 		if err != nil {
@@ -129,6 +136,8 @@ type claim struct {
 	again    bool   // the password is known by its digest only
 	restored bool   // an earlier process let it in: it need not prove who it is until it connects
 	commonCN string // of its verified certificate
+	certUser string // the user name that the certificate gives at this listener
+	busy     bool   // the password could not be checked
 	loopback bool
 }
 
@@ -144,6 +153,9 @@ func (r *refusal) Error() string { return r.reason }
 func (a *access) admit(c *claim, v *vault) (*right, *refusal) {
 	if g := a.grantOf(c.id); g != nil {
 		if why := g.admit(c, v); why != "" {
+			if c.busy {
+				return nil, &refusal{packets.ErrServerBusy, tooBusy}
+			}
 			code := packets.ErrBadUsernameOrPassword
 			if !g.needsPassword() {
 				code = packets.ErrNotAuthorized
@@ -152,27 +164,33 @@ func (a *access) admit(c *claim, v *vault) (*right, *refusal) {
 		}
 		return &right{grant: g}, nil
 	}
+	if c.certUser != "" {
+		return a.ordinary(c.certUser, c.id), nil
+	}
 	if !c.hasUser {
 		if !a.anonymous {
 			return nil, &refusal{packets.ErrNotAuthorized, "anonymous clients are not let in"}
 		}
-		return a.ordinary(c), nil
+		return a.ordinary(c.username, c.id), nil
 	}
 	cred, known := a.users[c.username]
 	if !known && len(a.users) == 0 && a.anonymous {
-		return a.ordinary(c), nil
+		return a.ordinary(c.username, c.id), nil
 	}
 	if !c.proves(cred, v) {
+		if c.busy {
+			return nil, &refusal{packets.ErrServerBusy, tooBusy}
+		}
 		return nil, &refusal{packets.ErrBadUsernameOrPassword, "bad user name or password"}
 	}
-	return a.ordinary(c), nil
+	return a.ordinary(c.username, c.id), nil
 }
 
-func (a *access) ordinary(c *claim) *right {
+func (a *access) ordinary(username, id string) *right {
 	if !a.hasRules {
 		return &right{open: true}
 	}
-	return &right{rules: bind(a.rules, c.username, c.id)}
+	return &right{rules: bind(a.rules, username, id), shared: a.shared}
 }
 
 func (a *access) grantOf(id string) *grant {
@@ -215,14 +233,9 @@ func (c *claim) proves(cred *credential, v *vault) bool {
 		return cred != nil && cred.still(c.digest)
 	}
 	var ok bool
-	c.digest, ok = v.check(cred, c.password)
+	c.digest, ok, c.busy = v.check(cred, c.password)
 	return ok
 }
 
-// commonName is the CN of a client certificate that was verified.
-func commonName(s tls.ConnectionState) string {
-	if len(s.VerifiedChains) == 0 || len(s.PeerCertificates) == 0 {
-		return ""
-	}
-	return s.PeerCertificates[0].Subject.CommonName
-}
+// tooBusy is why a client is sent away whose password was not looked at.
+const tooBusy = "too many passwords are being checked; it may try again"

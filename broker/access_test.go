@@ -131,7 +131,7 @@ func TestRights(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, tt := range tests {
-		r := a.ordinary(&claim{username: tt.user, id: tt.id})
+		r := a.ordinary(tt.user, tt.id)
 		var got bool
 		if tt.action == "publish" {
 			got = r.publish(tt.topic, tt.qos, tt.retain)
@@ -174,7 +174,7 @@ func TestSubscribeRightsBringNoDeniedName(t *testing.T) {
 			rules = append(rules, u)
 		}
 		f := topic.Filter(filter.Draw(t, "subscription"))
-		r := &right{rules: rules}
+		r := &right{shared: shareRules(nil), rules: rules}
 		if !r.subscribe(f, 0) {
 			return
 		}
@@ -267,7 +267,7 @@ func TestSessionIsNotInheritedByAnotherUser(t *testing.T) {
 
 func TestACLCheckDoesNotAllocate(t *testing.T) {
 	r := bind([]rule{mustRule(t, "a/${clientid}/#"), mustRule(t, "b/+/c")}, "u", "c")
-	right := &right{rules: r}
+	right := &right{shared: shareRules(nil), rules: r}
 	if got := testing.AllocsPerRun(100, func() {
 		if !right.publish("b/x/c", 1, false) {
 			t.Fatal("denied")

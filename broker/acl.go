@@ -17,6 +17,7 @@ const (
 // A rule is a topology.Rule made ready: of the access as a whole (topics are
 // templates), or bound to one client.
 type rule struct {
+	order  int // its place among all rules
 	allow  bool
 	action byte
 	qos    byte // bit n: QoS n; 0: any
@@ -115,9 +116,10 @@ func fill(template string, allow bool, username, id string) (topic.Filter, bool)
 
 // A right is what a client may do: as grants open it, or by rules.
 type right struct {
-	grant *grant
-	rules []rule // in order; the first that matches decides
-	open  bool   // there are no rules: everything is allowed
+	grant  *grant
+	rules  []rule       // those for this client alone, in order; the first that matches decides,
+	shared *sharedRules // or the first of these, if that comes before
+	open   bool         // there are no rules: everything is allowed
 }
 
 // publish reports whether a message may be published. It does not allocate.
@@ -135,12 +137,14 @@ func (r *right) publish(name string, qos byte, retain bool) bool {
 	if r.open {
 		return true
 	}
+	best := noRule
 	for i := range r.rules {
 		if u := &r.rules[i]; u.action&mayPublish != 0 && u.conditions(qos, retain) && (u.any || matches(u.fixed, name)) {
-			return u.allow
+			best = u
+			break
 		}
 	}
-	return false
+	return r.shared.publish(name, qos, retain, best).allow
 }
 
 // subscribe reports whether a filter may be subscribed to: every name it
@@ -156,16 +160,23 @@ func (r *right) subscribe(f topic.Filter, qos byte) bool {
 	if r.open {
 		return true
 	}
-	for i := range r.rules {
-		u := &r.rules[i]
-		if u.action&maySubscribe == 0 || u.qos != 0 && u.qos&(1<<qos) == 0 {
-			continue
-		}
-		if u.any || u.allow && covered(u.fixed, f) || !u.allow && meetsAny(u.fixed, f) {
-			return u.allow
+	best := noRule
+	for _, rules := range [...][]rule{r.rules, r.shared.rules} {
+		for i := range rules {
+			u := &rules[i]
+			if u.order > best.order {
+				break
+			}
+			if u.action&maySubscribe == 0 || u.qos != 0 && u.qos&(1<<qos) == 0 {
+				continue
+			}
+			if u.any || u.allow && covered(u.fixed, f) || !u.allow && meetsAny(u.fixed, f) {
+				best = u
+				break
+			}
 		}
 	}
-	return false
+	return best.allow
 }
 
 func (u *rule) conditions(qos byte, retain bool) bool {

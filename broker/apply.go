@@ -37,8 +37,9 @@ func (n *Node) Apply(ctx context.Context, cfg Config) error {
 	a, err := newAccess(cfg, n.access.Load(), n.vault)
 	n.access.Store(a)
 	n.sure.Store(err == nil)
+	err = errors.Join(err, n.applyListeners(cfg)) // a listener may say who its clients are
 	n.enforce(a)
-	return errors.Join(err, n.applyListeners(cfg))
+	return err
 }
 
 // enforce lets connected clients and waiting sessions feel a change of access.
@@ -68,11 +69,17 @@ func (n *Node) enforce(a *access) {
 // recheck gives c its rights under a, and says with which code it must go.
 func (n *Node) recheck(a *access, c *client) packets.Code {
 	claim := c.claim
+	if c.conn != nil && c.conn.limits != nil {
+		claim.certUser = c.conn.from.user(c.conn.limits.Load().certUser)
+	}
 	r, no := a.admit(&claim, n.vault)
 	if no != nil {
 		return packets.ErrNotAuthorized
 	}
 	was := c.granted.Load()
+	if was == nil && claim.certUser != c.claim.certUser { // it would be somebody else now
+		return packets.ErrAdministrativeAction
+	}
 	if (r.grant == nil) != (was == nil) || was != nil && was.Peer != r.grant.Peer {
 		return packets.ErrAdministrativeAction
 	}
@@ -154,12 +161,12 @@ func prepare(l topology.Listener, base string) (*tls.Config, error) {
 	switch {
 	case l.Mountpoint != "":
 		return nil, errors.New("a mount point is not supported")
-	case l.Type == topology.TCP, l.Type == topology.WS:
+	case l.Type == topology.TCP, l.Type == topology.WS, l.Type == topology.Unix:
 		return nil, nil
 	case l.Type == topology.SSL, l.Type == topology.WSS:
 		return serverTLS(l.SSL, base)
 	}
-	return nil, fmt.Errorf("type %q is none of tcp, ssl, ws and wss", l.Type)
+	return nil, fmt.Errorf("type %q is none of tcp, ssl, ws, wss and unix", l.Type)
 }
 
 func (n *Node) closeEndpoints(es map[string]*endpoint, code packets.Code) {

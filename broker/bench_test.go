@@ -80,7 +80,7 @@ func BenchmarkACL(b *testing.B) {
 	for i := range 20 {
 		rules = append(rules, mustRule(b, fmt.Sprintf("site/%d/${clientid}/+/up", i)))
 	}
-	r := &right{rules: bind(rules, "u", "c")}
+	r := &right{shared: shareRules(nil), rules: bind(rules, "u", "c")}
 	b.ReportAllocs()
 	for b.Loop() {
 		if !r.publish("site/19/c/x/up", 1, false) {

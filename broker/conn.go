@@ -36,11 +36,12 @@ const swallow = packets.Auth
 // keepAlive, because the engine's own sum overflows above 43690 seconds.
 type conn struct {
 	net.Conn
-	run      func(f func()) // runs f in a goroutine that the node waits for
-	gone     func()         // called when the connection is closed for good
-	frames   frameGuard     // the reader's
-	commonCN string         // of the verified client certificate
-	will     *will          // of the CONNECT, until it is accepted
+	run    func(f func()) // runs f in a goroutine that the node waits for
+	gone   func()         // called when the connection is closed for good
+	frames frameGuard     // the reader's
+	from   origin
+	limits *atomic.Pointer[limits] // of the listener
+	will   *will                   // of the CONNECT, until it is accepted
 
 	client atomic.Pointer[client] // nil until the CONNECT is accepted
 	told   atomic.Bool            // there is no need to say why the connection ends

@@ -48,13 +48,16 @@ func (n *Node) newClient(k *conn, cl *mqtt.Client, pk *packets.Packet, receiveMa
 	c := &client{
 		node: n, conn: k, cl: cl, id: cl.ID,
 		username: string(pk.Connect.Username), proto: cl.Properties.ProtocolVersion,
-		peer: addrPort(k.RemoteAddr()), listener: cl.Net.Listener,
+		peer: k.from.addr, listener: cl.Net.Listener,
 		ended: make(chan struct{}), ready: make(chan struct{}), inbound: &received{},
 		aliasMax: min(int(cl.Properties.Props.TopicAliasMaximum), maxAliases),
 	}
 	c.claim = claim{
 		id: c.id, username: c.username, hasUser: pk.Connect.UsernameFlag,
-		password: pk.Connect.Password, commonCN: k.commonCN, loopback: c.peer.Addr().IsLoopback(),
+		password: pk.Connect.Password, commonCN: k.from.cn, loopback: k.from.local,
+	}
+	if k.limits != nil {
+		c.claim.certUser = k.from.user(k.limits.Load().certUser)
 	}
 	if receiveMax > 0 {
 		c.window = newWindow(receiveMax)
@@ -95,9 +98,12 @@ func (n *Node) letIn(c *client, pk *packets.Packet) *refusal {
 		return &refusal{packets.ErrClientIdentifierNotValid, "the client id is too long"}
 	}
 	a := n.access.Load()
-	r, no := a.admit(&c.claim, n.vault)
+	r, no := n.admit(a, c)
 	if no != nil {
 		return no
+	}
+	if r.grant == nil && c.claim.certUser != "" {
+		c.username = c.claim.certUser
 	}
 	c.claim.password, c.claim.again = nil, true
 	c.permit(r)

@@ -78,30 +78,33 @@ func (v *vault) resolve(password, hash secret.Ref, base string) (*credential, er
 }
 
 // check reports whether a password fits, and its digest. A nil credential
-// fits nothing, in about the time that a plain one takes.
-func (v *vault) check(c *credential, password []byte) (digest, bool) {
-	d := v.digest(password)
+// fits nothing, in about the time that a plain one takes. Busy says that it
+// was not looked at, because too many others are.
+func (v *vault) check(c *credential, password []byte) (d digest, ok, busy bool) {
+	d = v.digest(password)
 	if c == nil {
 		subtle.ConstantTimeCompare(d[:], v.key[:])
-		return d, false
+		return d, false, false
 	}
 	if c.hash == nil {
-		return d, subtle.ConstantTimeCompare(d[:], c.plain[:]) == 1
+		return d, subtle.ConstantTimeCompare(d[:], c.plain[:]) == 1, false
 	}
 	if good := c.good.Load(); good != nil && subtle.ConstantTimeCompare(d[:], good[:]) == 1 {
-		return d, true
+		return d, true, false
 	}
+	timer := time.NewTimer(takeOverTimeout)
+	defer timer.Stop()
 	select {
 	case v.slots <- struct{}{}:
-	case <-time.After(takeOverTimeout): // somebody is guessing: better refuse than pile up
-		return d, false
+	case <-timer.C: // somebody is guessing: better refuse than pile up
+		return d, false, true
 	}
 	defer func() { <-v.slots }()
 	if bcrypt.CompareHashAndPassword(c.hash, password) != nil {
-		return d, false
+		return d, false, false
 	}
 	c.good.Store(&d)
-	return d, true
+	return d, true, false
 }
 
 // still reports whether a password with digest d, let in before, would be let

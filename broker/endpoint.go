@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -43,6 +44,8 @@ type endpoint struct {
 	n      *Node
 	name   string
 	kind   string
+	base   string                     // what a relative path is relative to
+	pace   bucket                     // of new connections; the accepting goroutine's
 	cfg    topology.Listener          // guarded by mu
 	config atomic.Pointer[tls.Config] // of new connections; nil without TLS
 	limits atomic.Pointer[limits]
@@ -56,12 +59,20 @@ type endpoint struct {
 	lost  int
 	warn  error // of the configuration
 	conns map[*conn]struct{}
+
+	complained, silent atomic.Int64 // see complain
 }
 
-type limits struct{ connections, packet int64 }
+type limits struct {
+	connections, packet       int64
+	connects, messages, bytes topology.Rate
+	proxy                     bool
+	proxyTimeout              time.Duration
+	certUser                  string // topology.PeerCertCN, topology.PeerCertSAN or ""
+}
 
 func (n *Node) newEndpoint(cfg topology.Listener, config *tls.Config) *endpoint {
-	e := &endpoint{n: n, name: cfg.Name, kind: cfg.Type, conns: make(map[*conn]struct{})}
+	e := &endpoint{n: n, name: cfg.Name, kind: cfg.Type, base: n.base, conns: make(map[*conn]struct{})}
 	e.ctx, e.cancel = context.WithCancel(context.Background())
 	e.configure(cfg, config)
 	return e
@@ -73,7 +84,11 @@ func (e *endpoint) configure(cfg topology.Listener, config *tls.Config) {
 	if packet <= 0 {
 		packet = int64(e.n.opts.MaxPacketSize)
 	}
-	e.limits.Store(&limits{int64(cfg.MaxConnections), min(packet, maxPacket)})
+	e.limits.Store(&limits{
+		connections: int64(cfg.MaxConnections), packet: min(packet, maxPacket),
+		connects: cfg.MaxConnRate, messages: cfg.MessagesRate, bytes: cfg.BytesRate,
+		proxy: cfg.ProxyProtocol, proxyTimeout: cmp.Or(cfg.ProxyProtocolTimeout.Value, proxyTimeout), certUser: cfg.PeerCertAsUsername,
+	})
 	e.config.Store(config)
 	e.mu.Lock()
 	e.cfg, e.warn = cfg, nil
@@ -102,7 +117,7 @@ func (e *endpoint) open() error {
 	if e.ln != nil || e.ctx.Err() != nil {
 		return nil
 	}
-	e.ln, e.err = net.Listen("tcp", e.cfg.Bind)
+	e.ln, e.err = listen(e.cfg, e.base)
 	if e.err != nil {
 		e.ln = nil
 		e.n.log.Warn("listener does not open", "listener", e.name, "bind", e.cfg.Bind, "error", e.err)
@@ -188,7 +203,7 @@ func (e *endpoint) accept(ln net.Listener) error {
 			continue
 		}
 		pause = 0
-		if !e.n.lobby.enter(e.ctx, c, e.n.bounds.Load().idle) {
+		if !e.hold() || !e.n.lobby.enter(e.ctx, c, e.n.bounds.Load().idle) {
 			c.Close()
 			return nil
 		}
@@ -201,29 +216,44 @@ func useless(err error) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.ENOTSOCK)
 }
 
-func (e *endpoint) handshake(c net.Conn) {
-	defer e.n.lobby.leave(c)
-	config := e.config.Load()
-	if config == nil {
-		e.serveConn(c, "")
-		return
+func (e *endpoint) handshake(raw net.Conn) {
+	defer e.n.lobby.leave(raw)
+	c, from := raw, originOf(raw)
+	if p, ok := e.relay(raw).(*proxied); ok {
+		var err error
+		if from, err = p.header(); err != nil {
+			e.n.refusals.add("proxy")
+			e.complain("PROXY header", raw, err)
+			raw.Close()
+			return
+		}
 	}
-	t := tls.Server(c, config)
-	ctx, cancel := context.WithTimeout(e.ctx, e.n.bounds.Load().idle)
-	err := t.HandshakeContext(ctx)
-	cancel()
-	if err != nil {
-		e.n.refusals.add("tls")
-		e.n.damped[0].log(e.n.log, slog.LevelInfo, "TLS handshake", "listener", e.name, "remote", c.RemoteAddr().String(), "error", err)
-		c.Close()
-		return
+	if t, ok := e.secure(raw).(*tls.Conn); ok {
+		ctx, cancel := context.WithTimeout(e.ctx, e.n.bounds.Load().idle)
+		err := t.HandshakeContext(ctx)
+		cancel()
+		if err != nil {
+			e.n.refusals.add("tls")
+			e.complain("TLS handshake", raw, err)
+			raw.Close()
+			return
+		}
+		c, from = t, from.certified(t.ConnectionState())
 	}
-	e.serveConn(t, commonName(t.ConnectionState()))
+	e.serveConn(c, from)
+}
+
+// secure is c, or with TLS c under the configuration of now.
+func (e *endpoint) secure(c net.Conn) net.Conn {
+	if config := e.config.Load(); config != nil {
+		return tls.Server(c, config)
+	}
+	return c
 }
 
 // serveConn lets the engine serve a connection, and returns when nothing of it
 // is left.
-func (e *endpoint) serveConn(c net.Conn, commonCN string) {
+func (e *endpoint) serveConn(c net.Conn, from origin) {
 	l := e.limits.Load()
 	defer e.count.Add(-1)
 	if n := e.count.Add(1); l.connections > 0 && n > l.connections {
@@ -232,9 +262,12 @@ func (e *endpoint) serveConn(c net.Conn, commonCN string) {
 		c.Close()
 		return
 	}
+	if !l.messages.IsZero() || !l.bytes.IsZero() {
+		c = newPaced(c, &e.limits)
+	}
 	var k *conn
 	k = newConn(c, &e.n.buffers, e.n.spawn, func() { e.untrack(k) })
-	k.commonCN = commonCN
+	k.from, k.limits = from, &e.limits
 	k.chunkTime.Store(int64(e.n.stall))
 	k.packetSize = l.packet
 	k.frames.limit.Store(min(l.packet, connectPacketSize))
@@ -336,9 +369,6 @@ func (e *endpoint) close(code packets.Code) {
 
 // serveWeb serves MQTT over WebSocket.
 func (e *endpoint) serveWeb(ln net.Listener) error {
-	if e.kind == topology.WSS {
-		ln = tls.NewListener(ln, &tls.Config{GetConfigForClient: func(*tls.ClientHelloInfo) (*tls.Config, error) { return e.config.Load(), nil }})
-	}
 	s := &http.Server{
 		Handler:           http.HandlerFunc(e.upgrade),
 		ReadHeaderTimeout: e.n.bounds.Load().idle,
@@ -357,5 +387,5 @@ func (e *endpoint) serveWeb(ln net.Listener) error {
 		ErrorLog:       log.New(io.Discard, "", 0),
 	}
 	defer s.Close()
-	return s.Serve(ln)
+	return s.Serve(gate{ln, e})
 }

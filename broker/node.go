@@ -91,14 +91,16 @@ type Node struct {
 	access         atomic.Pointer[access]
 	seq            atomic.Int64 // order in which messages came
 	drops          drops
+	damper         *damper
+	waited         atomic.Uint64 // connections that came faster than their listener's rate
 	bounds         atomic.Pointer[bounds]
 	large          largeTable
 	kept           kept
 	lobby          *lobby
 	stall          time.Duration // after which a peer that does not read is cut off
 	ends, refusals tally
-	damped         [2]damper   // of refusals, and of ends
-	settling       atomic.Bool // wills and sessions that are due
+	damped         [2]logDamper // of refusals, and of ends
+	settling       atomic.Bool  // wills and sessions that are due
 	ids            idLocks
 	keeper         keeper
 	sure           atomic.Bool  // all of the access could be made ready
@@ -142,7 +144,7 @@ func New(o Options) (*Node, error) {
 	caps.Compatibilities.NoInheritedPropertiesOnAck = true
 	caps.Compatibilities.ObscureNotAuthorized = true
 	n := &Node{
-		opts: o, log: o.Log, vault: v, routes: newRoutes(),
+		opts: o, log: o.Log, vault: v, damper: newDamper(), routes: newRoutes(),
 		endpoints: make(map[string]*endpoint), live: make(map[string]*client), idle: make(map[string]*idle),
 		server: mqtt.New(&mqtt.Options{
 			Capabilities:             caps,
@@ -330,6 +332,8 @@ type Stats struct {
 	StoreRefused uint64            // changes that it had no room for
 	Refused      map[string]uint64 // connections not let in, by reason
 	Disconnected map[string]uint64 // connections that ended, by reason
+	Waited       uint64            // connections that had to wait because of their listener's max_conn_rate
+	Damped       uint64            // connects that were delayed or refused because passwords are being guessed
 }
 
 type drops struct {
@@ -352,6 +356,7 @@ func (n *Node) Stats() Stats {
 		Injected: injected,
 		Received: max(uint64(atomic.LoadInt64(&info.MessagesReceived)), injected) - injected,
 		Sent:     uint64(atomic.LoadInt64(&info.MessagesSent)),
+		Waited:   n.waited.Load(), Damped: n.damper.count.Load(),
 		Dropped: map[string]uint64{
 			"queue_full":     n.drops.queue.Load(),
 			"inflight_full":  n.drops.inflight.Load() + uint64(atomic.LoadInt64(&info.InflightDropped)),

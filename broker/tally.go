@@ -38,8 +38,8 @@ func (t *tally) all() map[string]uint64 {
 // is counted only.
 const linesPerSecond = 20
 
-// A damper keeps a kind of line from flooding the log.
-type damper struct {
+// A logDamper keeps a kind of line from flooding the log.
+type logDamper struct {
 	mu      sync.Mutex
 	second  time.Time
 	lines   int
@@ -47,7 +47,7 @@ type damper struct {
 }
 
 // log logs a line, or counts it; the next one says how many are missing.
-func (d *damper) log(l *slog.Logger, level slog.Level, msg string, args ...any) {
+func (d *logDamper) log(l *slog.Logger, level slog.Level, msg string, args ...any) {
 	d.mu.Lock()
 	if now := time.Now(); now.Sub(d.second) >= time.Second {
 		d.second, d.lines = now, 0
@@ -121,7 +121,7 @@ func (n *Node) farewell(c *client, err error) {
 	case "slow_consumer":
 		level = slog.LevelWarn
 	}
-	args := []any{"clientid", c.id, "username", c.username, "remote", c.peer.String(), "listener", c.listener, "reason", reason}
+	args := []any{"clientid", c.id, "username", c.username, "remote", c.conn.from.String(), "listener", c.listener, "reason", reason}
 	if err != nil && !errors.Is(err, net.ErrClosed) {
 		args = append(args, "error", err.Error())
 	}
@@ -135,7 +135,7 @@ func (n *Node) turnedAway(c *client, r *refusal) {
 		reason = "protocol_error"
 	}
 	n.refusals.add(reason)
-	n.damped[0].log(n.log, slog.LevelInfo, "connect refused", "clientid", clip(c.id), "username", clip(c.username), "remote", c.peer.String(),
+	n.damped[0].log(n.log, slog.LevelInfo, "connect refused", "clientid", clip(c.id), "username", clip(c.username), "remote", c.conn.from.String(),
 		"listener", c.listener, "reason", r.reason)
 }
 

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -21,7 +22,6 @@ func (e *endpoint) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer e.n.wg.Done()
-	raw, _ := r.Context().Value(rawKey{}).(net.Conn)
 	u := websocket.Upgrader{
 		Subprotocols:     []string{"mqtt", "mqttv3.1"},
 		HandshakeTimeout: e.n.bounds.Load().idle,
@@ -31,13 +31,19 @@ func (e *endpoint) upgrade(w http.ResponseWriter, r *http.Request) {
 	if err != nil {
 		return // Upgrade has answered
 	}
-	defer e.n.lobby.leave(raw)
-	name := ""
-	if r.TLS != nil {
-		name = commonName(*r.TLS)
+	accepted, _ := r.Context().Value(rawKey{}).(net.Conn)
+	defer e.n.lobby.leave(accepted)
+	from := originOf(c.NetConn())
+	raw := c.NetConn()
+	if t, ok := raw.(*tls.Conn); ok {
+		from, raw = from.certified(t.ConnectionState()), t.NetConn()
+	}
+	if p, ok := raw.(*proxied); ok {
+		said, _ := p.header() // it was read before the request
+		from.addr, from.local, from.via = said.addr, said.local, said.via
 	}
 	c.SetReadLimit(int64(maxPacket))
-	e.serveConn(&webConn{Conn: c.NetConn(), ws: c}, name)
+	e.serveConn(&webConn{Conn: c.NetConn(), ws: c}, from)
 }
 
 // A webConn is a WebSocket as a stream of bytes: binary messages in both

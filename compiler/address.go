@@ -110,10 +110,16 @@ func parseEndpoint(s string) (address, error) {
 }
 
 // endpoints returns the addresses at which peers reach a listener: those it
-// advertises, else where it is bound, unless that is every address.
+// advertises, else where it is bound, unless that is every address, or where
+// only a proxy may speak. A socket in the file system is reached by none.
 func endpoints(l topology.Listener) []address {
 	texts := l.Advertise
-	if len(texts) == 0 {
+	switch {
+	case l.Type == topology.Unix:
+		return nil
+	case len(texts) == 0 && l.ProxyProtocol:
+		return nil
+	case len(texts) == 0:
 		texts = []string{l.Bind}
 	}
 	var list []address
@@ -136,7 +142,11 @@ func isLoopback(host string) bool {
 }
 
 // boundToLoopback reports whether only this machine can reach the listener.
+// Behind a proxy, who knows.
 func boundToLoopback(l topology.Listener) bool {
+	if l.Type == topology.Unix || l.ProxyProtocol {
+		return l.Type == topology.Unix && !l.ProxyProtocol
+	}
 	a, err := parseEndpoint(l.Bind)
 	return err == nil && isLoopback(a.host)
 }
@@ -165,7 +175,7 @@ var privateDomains = []string{"localhost", "local", "internal", "intranet", "pri
 // one's own network reaches.
 func boundPrivately(l topology.Listener) bool {
 	a, err := parseEndpoint(l.Bind)
-	if err != nil || unspecified(a.host) {
+	if err != nil || unspecified(a.host) || l.ProxyProtocol {
 		return false
 	}
 	_, err = netip.ParseAddr(a.host)

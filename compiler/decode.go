@@ -195,6 +195,7 @@ func (d decoder) decodeSite(o object) *topology.Site {
 			s.Listeners = append(s.Listeners, d.listener(name, l))
 		}
 	}
+	s.MQTT = d.mqtt(o.object("mqtt"))
 	links := o.object("cluster").object("links")
 	for _, peer := range slices.Sorted(maps.Keys(links)) {
 		if l, ok := links[peer].(object); ok {
@@ -220,47 +221,6 @@ func (d decoder) target(o object) topology.Target {
 		API:  e.string("api"), Key: e.string("key"),
 		Secret:  d.secret(e, "secret", d.path("target", "emqx")),
 		Version: e.string("version"), Nodes: e.int("nodes"), Licence: e.string("licence"),
-	}
-}
-
-func (d decoder) listener(name string, o object) topology.Listener {
-	path := d.path("listeners", name)
-	ssl := o.object("ssl")
-	off, given := ssl["enable"].(bool)
-	kind := o.string("type")
-	if kind == "" {
-		kind = topology.TCP
-		if ssl != nil && (!given || off) {
-			kind = topology.SSL
-		}
-	}
-	o = o.under(d.defaults.object("listener"))
-	l := topology.Listener{
-		Name:   name,
-		Type:   kind,
-		Enable: o.bool("enable"),
-		Bind:   o.string("bind"), Advertise: o.strings("advertise"),
-		Mountpoint: o.string("mountpoint"), MaxConnections: o.int("max_connections"),
-		MaxPacketSize: d.size(o, "max_packet_size", path),
-		SSL:           d.tls(o.object("ssl"), append(path, "ssl")),
-		Pos:           d.pos(path),
-	}
-	l.SSL.Enable = kind == topology.SSL || kind == topology.WSS
-	d.ports(l, path)
-	return l
-}
-
-// ports refuses ports that no address can have.
-func (d decoder) ports(l topology.Listener, path []string) {
-	if l.Bind != "" {
-		if _, err := parseEndpoint(l.Bind); err != nil {
-			d.fault(err, append(path, "bind"))
-		}
-	}
-	for i, a := range l.Advertise {
-		if _, err := parseEndpoint(a); err != nil {
-			d.fault(err, append(path, "advertise", fmt.Sprint(i)))
-		}
 	}
 }
 

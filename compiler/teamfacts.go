@@ -45,8 +45,12 @@ var (
 		"username": json.RawMessage(`""`), "password": json.RawMessage(`""`), "password_hash": json.RawMessage(`""`), "export": json.RawMessage(`[]`), "inbound": json.RawMessage(`{}`),
 		"queue": json.RawMessage(`{}`), "retained": json.RawMessage(`false`), "tcp_opts": json.RawMessage(`{}`),
 	}
-	absentInListener = fields{"advertise": json.RawMessage(`[]`), "mountpoint": json.RawMessage(`""`), "max_connections": json.RawMessage(`0`)}
-	absentInSSL      = fields{
+	absentInListener = fields{
+		"advertise": json.RawMessage(`[]`), "mountpoint": json.RawMessage(`""`), "max_connections": json.RawMessage(`0`),
+		"max_conn_rate": json.RawMessage(`"infinity"`), "messages_rate": json.RawMessage(`"infinity"`), "bytes_rate": json.RawMessage(`"infinity"`),
+		"proxy_protocol": json.RawMessage(`false`), "proxy_protocol_timeout": json.RawMessage(`"3s"`), "peer_cert_as_username": json.RawMessage(`""`),
+	}
+	absentInSSL = fields{
 		"cacertfile": json.RawMessage(`""`), "certfile": json.RawMessage(`""`), "keyfile": json.RawMessage(`""`), "password": json.RawMessage(`""`), "server_name_indication": json.RawMessage(`""`), "fail_if_no_peer_cert": json.RawMessage(`false`),
 	}
 )
@@ -81,6 +85,12 @@ func (w *factsWriter) site(s *topology.Site) error {
 		}
 	}
 	w.sites.WriteString("},")
+	mqtt, err := json.Marshal(s.MQTT)
+	if err != nil {
+		return err
+	}
+	w.label("mqtt")
+	w.sites.WriteString(w.shared(string(mqtt)) + ",")
 	labels := map[string]string{}
 	for name := range w.spoken {
 		labels[name] = ""

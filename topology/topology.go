@@ -47,8 +47,8 @@ type Site struct {
 	Target Target            `json:"target"`           // what runs it
 	Intent Intent            `json:"intent,omitempty"` // what clients here are meant to do
 
-	Listeners []Listener `json:"listeners"` // in order of name
-	MQTT      MQTT       `json:"-"`
+	Listeners []Listener `json:"listeners"`     // in order of name
+	MQTT      MQTT       `json:"mqtt,omitzero"` // shown where the source says something of it
 	Access    Access     `json:"access"`
 	Links     []Link     `json:"links"` // in order of peer
 
@@ -96,34 +96,51 @@ type Intent struct {
 
 // The types of listener.
 const (
-	TCP = "tcp"
-	SSL = "ssl"
-	WS  = "ws"
-	WSS = "wss"
+	TCP  = "tcp"
+	SSL  = "ssl"
+	WS   = "ws"
+	WSS  = "wss"
+	Unix = "unix" // a socket in the file system, for clients of this machine
 )
 
 // A Listener is where a site accepts MQTT connections.
 type Listener struct {
 	Name           string   `json:"name"`
-	Type           string   `json:"type"` // TCP, SSL, WS or WSS
+	Type           string   `json:"type"` // TCP, SSL, WS, WSS or Unix
 	Enable         bool     `json:"enable"`
-	Bind           string   `json:"bind"`                // host:port, the host perhaps empty or unspecified
+	Bind           string   `json:"bind"`                // host:port, the host perhaps empty or unspecified; or of Unix, a path
 	Advertise      []string `json:"advertise,omitempty"` // host:port as peers reach it
 	Mountpoint     string   `json:"mountpoint,omitempty"`
 	MaxConnections int      `json:"max_connections,omitempty"` // 0: no limit
 	MaxPacketSize  Size     `json:"max_packet_size"`           // bytes
+	MaxConnRate    Rate     `json:"max_conn_rate,omitzero"`    // of new connections
+	MessagesRate   Rate     `json:"messages_rate,omitzero"`    // of what each client publishes
+	BytesRate      Rate     `json:"bytes_rate,omitzero"`       // of what each client sends
 	SSL            TLS      `json:"ssl"`
+
+	ProxyProtocol        bool     `json:"proxy_protocol,omitempty"` // every connection begins with a header that says where it comes from
+	ProxyProtocolTimeout Duration `json:"proxy_protocol_timeout,omitzero"`
+	PeerCertAsUsername   string   `json:"peer_cert_as_username,omitempty"` // PeerCertCN or PeerCertSAN; such a client needs no password
 
 	Pos    diagnostic.Pos `json:"-"`
 	Digest string         `json:"-"` // of the certificate and key files it names
 }
 
-// Equal reports whether the two listeners do the same; positions do not count.
+// What of a client's certificate may be its user name.
+const (
+	PeerCertCN  = "cn"
+	PeerCertSAN = "san" // the first DNS name, else the first email address, else the first URI
+)
+
+// Equal reports whether the two listeners do the same; positions and spelling
+// do not count.
 func (l Listener) Equal(m Listener) bool {
 	return l.Name == m.Name && l.Type == m.Type && l.Enable == m.Enable && l.Bind == m.Bind &&
 		slices.Equal(l.Advertise, m.Advertise) && l.Mountpoint == m.Mountpoint &&
 		l.MaxConnections == m.MaxConnections && l.MaxPacketSize.Bytes == m.MaxPacketSize.Bytes &&
-		l.SSL.Equal(m.SSL) && l.Digest == m.Digest
+		l.MaxConnRate.Same(m.MaxConnRate) && l.MessagesRate.Same(m.MessagesRate) && l.BytesRate.Same(m.BytesRate) &&
+		l.ProxyProtocol == m.ProxyProtocol && l.ProxyProtocolTimeout.Value == m.ProxyProtocolTimeout.Value &&
+		l.PeerCertAsUsername == m.PeerCertAsUsername && l.SSL.Equal(m.SSL) && l.Digest == m.Digest
 }
 
 // Access says which ordinary clients an embedded node lets in, and what they

@@ -24,6 +24,7 @@ type siteBuild struct {
 	Revision  string                    `json:"revision"`
 	Site      string                    `json:"site"`
 	Listeners []topology.Listener       `json:"listeners"`
+	MQTT      topology.MQTT             `json:"mqtt,omitzero"` // where the source says something of it
 	Links     []topology.Link           `json:"links"`
 	Grants    []topology.Grant          `json:"grants"`
 	Exports   map[string][]topic.Filter `json:"exports"`
@@ -76,6 +77,7 @@ func (l *loaded) builds() []siteBuild {
 			Revision:  l.revision,
 			Site:      name,
 			Listeners: append([]topology.Listener{}, s.Listeners...),
+			MQTT:      s.MQTT,
 			Links:     append([]topology.Link{}, s.Links...),
 			Grants:    append([]topology.Grant{}, s.Grants...),
 			Exports:   map[string][]topic.Filter{},

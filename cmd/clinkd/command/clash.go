@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"net/netip"
+	"path/filepath"
 	"slices"
 
 	"clink/topology"
@@ -25,6 +26,9 @@ func (s socket) String() string {
 type clash struct{ one, other socket }
 
 func (c clash) String() string {
+	if c.other.Type == topology.Unix {
+		return fmt.Sprintf("%s and %s both want the socket %s: give one of them a path of its own", c.one, c.other, c.other.Bind)
+	}
 	return fmt.Sprintf("%s and %s both want port %s: give one of them a port of its own", c.one, c.other, portOf(c.other.Bind))
 }
 
@@ -69,12 +73,21 @@ func clashes(t *topology.Topology, sites []string) []clash {
 	first := map[string]socket{}     // by port
 	byHost := map[string]socket{}    // by host and port
 	everyHost := map[string]socket{} // by port, of those on all addresses
+	byPath := map[string]socket{}    // by path, of those in the file system
 	for _, name := range slices.Sorted(slices.Values(sites)) {
 		s, ok := t.Sites[name]
 		if !ok {
 			continue
 		}
 		for _, m := range s.Listeners {
+			if m.Type == topology.Unix && m.Enable {
+				path := filepath.Clean(m.Bind) // relative ones to one directory
+				if was, taken := byPath[path]; taken {
+					l = append(l, clash{was, socket{name, m}})
+					continue
+				}
+				byPath[path] = socket{name, m}
+			}
 			host, port, err := net.SplitHostPort(m.Bind)
 			if err != nil || !m.Enable || port == "0" {
 				continue

@@ -116,7 +116,7 @@ func chooseSites(ctx context.Context, dir *source.Dir, o options) ([]string, *co
 	}
 	for _, n := range embedded {
 		for _, l := range res.Topology.Sites[n].Listeners {
-			if l.Enable && !loopback(l.Bind) {
+			if l.Enable && l.Type != topology.Unix && !loopback(l.Bind) {
 				return nil, nil, usagef("site %s listens on %s, which is not loopback: say with --site which of %s this process runs", n, l.Bind, quoteAll(embedded))
 			}
 		}

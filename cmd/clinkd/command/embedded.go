@@ -83,7 +83,7 @@ func (e *embedded) Configure(ctx context.Context, s *topology.Site) error {
 	e.binds = binds
 	e.mu.Unlock()
 	e.engine.SetExports(s.Exports)
-	err := e.node.Apply(ctx, broker.Config{Listeners: s.Listeners, Access: s.Access, Grants: s.Grants, BaseDir: e.baseDir})
+	err := e.node.Apply(ctx, broker.Config{Listeners: s.Listeners, Access: s.Access, Grants: s.Grants, MQTT: s.MQTT, BaseDir: e.baseDir})
 	return errors.Join(err, e.inspect(err == nil))
 }
 

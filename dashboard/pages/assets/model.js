@@ -110,10 +110,10 @@ function running(tell, live, detail, k) {
 export function endpoints(name) {
   const list = [];
   for (const listener of siteOf(name)?.listeners ?? []) {
-    if (!listener.enable || listener.type === 'ws' || listener.type === 'wss') continue;
+    if (!listener.enable || !['tcp', 'ssl'].includes(listener.type)) continue;
     const tls = listener.type === 'ssl';
     const unspecified = /^(0\.0\.0\.0|\[::\]|):/.test(listener.bind) || /^\d+$/.test(listener.bind);
-    const at = listener.advertise?.length ? listener.advertise : unspecified ? [] : [listener.bind];
+    const at = listener.advertise?.length ? listener.advertise : unspecified || listener.proxy_protocol ? [] : [listener.bind];
     for (const address of at) list.push({ address, tls, listener: listener.name });
   }
   return list;
