@@ -53,6 +53,7 @@ var regressions = []struct {
 	{"stall at Receive Maximum", receiveMaximumStall},
 	{"unasked message expiry", unaskedExpiry},
 	{"order of stored messages", storedOrder},
+	{"DISCONNECT with will message and nothing else", disconnectWithWill},
 }
 
 func TestRegressions(t *testing.T) {
@@ -357,4 +358,13 @@ func storedOrder(address string) {
 		m := s.take()
 		must(m.payload == fmt.Sprint(i), "message %s came where %d was due", m.payload, i)
 	}
+}
+
+func disconnectWithWill(address string) {
+	s := come(address, 5, hello{id: "dw-s"})
+	s.subscribe(1, "dw", 0)
+	p := come(address, 5, hello{id: "dw", will: &lastWill{topic: "dw", payload: "m"}})
+	p.send([]byte{kDisconnect << 4, 1, 4})
+	p.over()
+	must(len(s.settled()) == 1, "no will after DISCONNECT 0x04")
 }
