@@ -7,6 +7,8 @@ import (
 	"strings"
 	"testing"
 	"time"
+
+	"clink/topology"
 )
 
 func TestConformanceV5(t *testing.T) { conformanceV5.run(t) }
@@ -463,5 +465,21 @@ func orderingV5(a string) {
 	}
 	for i := range 300 {
 		must(s.take().payload == fmt.Sprint(i), "message %d is out of order", i)
+	}
+}
+
+// A filter that the rules deny is refused with 0x80 whatever the version.
+func TestSubscribeFailure(t *testing.T) {
+	cfg := anyone()
+	cfg.Access.ACL = []topology.Rule{{Permit: "deny", Action: "subscribe", Topics: []string{"test/nosubscribe"}}, {Permit: "allow"}}
+	n := start(t, Options{}, nil, cfg)
+	for _, v := range []byte{4, 5} {
+		if err := attempt(func() {
+			s := come(addr(t, n, "tcp"), v, hello{id: "s"})
+			must(s.subscribeOpts(1, "test/nosubscribe", 2) == 0x80, "not refused with 0x80")
+			s.subscribe(2, "test/other", 2)
+		}); err != nil {
+			t.Errorf("version %d: %v", v, err)
+		}
 	}
 }
