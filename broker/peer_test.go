@@ -407,8 +407,8 @@ func (p *peer) accept(m message) {
 		p.answer(kPuback, m.id)
 	case 2:
 		p.answer(kPubrec, m.id)
-		rel := p.next()
-		must(rel.kind == kPubrel && rel.id() == m.id, "PUBREC %d is answered with %v", m.id, rel)
+		rel := p.until(kPubrel)
+		must(rel.id() == m.id, "PUBREC %d is answered with %v", m.id, rel)
 		p.answer(kPubcomp, m.id)
 	}
 }
