@@ -68,6 +68,9 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		}
 	case packets.Disconnect:
 		c.readDisconnect(&pk)
+	case packets.Auth: // nobody was asked (MQTT 5.0 §4.12)
+		h.n.disconnect(c, packets.ErrProtocolViolation)
+		return pk, packets.ErrProtocolViolation
 	}
 	return pk, nil
 }
