@@ -326,6 +326,7 @@ func FuzzListener(f *testing.F) {
 		if err != nil || code != 0 && code != packets.ConnackServerBusy && code != packets.ConnackQuotaExceeded {
 			t.Fatalf("another client: %#02x, %v", code, err)
 		}
+		other.(*net.TCPConn).SetLinger(0) // ports do not run out
 		other.Close()
 	})
 }
