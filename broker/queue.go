@@ -81,15 +81,6 @@ func (c *client) hold(pk *packets.Packet) {
 	}
 }
 
-// recount makes the account anew of what the engine has stored.
-func (c *client) recount() {
-	for _, pk := range c.cl.State.Inflight.GetAll(false) {
-		if pk.FixedHeader.Type == packets.Publish {
-			c.hold(&pk)
-		}
-	}
-}
-
 // room decides whether a delivery may be queued. The engine asks for each
 // before it stores and queues it, and queues what is allowed; taken out ends
 // what is begun here.
