@@ -53,6 +53,9 @@ type Broker struct {
 	Clients        int
 	Received, Sent uint64
 	DroppedBy      map[string]uint64
+	StoreUp        bool  // sessions and retained messages outlive the process
+	StoreBytes     int64 // of the store's files
+	StoreRefused   uint64
 }
 
 // A Listener is one listener of a node as it stands.
