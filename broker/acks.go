@@ -16,21 +16,29 @@ import (
 // or PUBCOMP waits for the state that it ends.
 type acks struct {
 	// The reader's.
-	expect bool           // a publish is being processed, and its acknowledgement is to be caught
-	caught packets.Packet // Type 0: none
-	ops    int64          // the store's, before the publish
-	store  *store.Store   // that caught, or held, refers to
-	held   bool           // Store.Hold was called
+	expect bool         // a publish is being processed, and its acknowledgement is to be caught
+	caught answer       // kind 0: none
+	ops    int64        // the store's, before the publish
+	store  *store.Store // that caught, or held, refers to
+	held   bool         // Store.Hold was called
 
 	mu     sync.Mutex
 	room   *sync.Cond // of mu; nil until somebody waits
-	queue  []heldAck
+	queue  []waiting
+	spare  []waiting
 	length atomic.Int32 // of the queue, and what is being written from it
 }
 
-// A heldAck is an acknowledgement that waits; a nil batch waits only for its turn.
-type heldAck struct {
-	pk    packets.Packet
+// An answer is a PUBACK, PUBREC, PUBREL or PUBCOMP.
+type answer struct {
+	kind byte
+	id   uint16
+	code packets.Code
+}
+
+// waiting is an answer that waits; a nil batch waits only for its turn.
+type waiting struct {
+	answer
 	batch *store.Batch
 }
 
@@ -91,30 +99,31 @@ func (a *acks) free() {
 func (a *acks) end(c *client) {
 	a.free()
 	a.expect = false
-	if a.caught.FixedHeader.Type == 0 {
+	if a.caught.kind == 0 {
 		return
 	}
-	pk := a.caught
-	a.caught = packets.Packet{}
+	got := a.caught
+	a.caught = answer{}
 	var b *store.Batch
 	if a.store.Ops() != a.ops {
 		b = a.store.Pending()
 	}
-	a.send(c, pk, b)
+	a.send(c, got, b)
 }
 
 // abandon says that the publish is not answered: the engine will not call end.
 func (a *acks) abandon() { a.expect = false }
 
-// send sends pk after batch b was written, nil: at once.
-func (a *acks) send(c *client, pk packets.Packet, b *store.Batch) {
+// send sends an answer after batch b was written, nil: at once.
+func (a *acks) send(c *client, got answer, b *store.Batch) {
 	if b == nil && a.length.Load() == 0 {
-		pk.Connect.WillQos = markResend
-		_ = c.cl.WritePacket(pk) // if it fails, the reader fails next
+		var short [4]byte
+		c.conn.reserve()
+		c.write(got, short[:0])
 		return
 	}
 	a.mu.Lock()
-	a.queue = append(a.queue, heldAck{pk, b})
+	a.queue = append(a.queue, waiting{got, b})
 	first := a.length.Add(1) == 1
 	a.mu.Unlock()
 	if first {
@@ -122,32 +131,89 @@ func (a *acks) send(c *client, pk packets.Packet, b *store.Batch) {
 	}
 }
 
+// write writes an answer, with what has gathered in short before it. Most are
+// four bytes, in which 0x00 is not spelt out (MQTT 5.0 §3.4.2.1).
+func (c *client) write(got answer, short []byte) {
+	if got.code.Code == packets.CodeSuccess.Code {
+		c.flushShort(append(short, firstByte(got.kind), 2, byte(got.id>>8), byte(got.id)))
+		return
+	}
+	c.flushShort(short)
+	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: got.kind}, PacketID: got.id, ReasonCode: got.code.Code}
+	if got.kind == packets.Pubrel {
+		pk.FixedHeader.Qos = 1
+	}
+	if got.code.Code >= packets.ErrUnspecifiedError.Code {
+		pk.Properties.ReasonString = got.code.Reason
+	}
+	pk.Connect.WillQos = markResend
+	_ = c.cl.WritePacket(pk) // if it fails, the reader fails next
+}
+
+func firstByte(kind byte) byte {
+	if kind == packets.Pubrel {
+		return kind<<4 | 2
+	}
+	return kind << 4
+}
+
+func (c *client) flushShort(b []byte) {
+	if len(b) == 0 {
+		return
+	}
+	if n, err := c.conn.Write(b); err == nil {
+		info := c.node.server.Info
+		atomic.AddInt64(&info.BytesSent, int64(n))
+		atomic.AddInt64(&info.PacketsSent, int64(n/4))
+	}
+}
+
 // drain sends what waits, in order, until nothing does.
 func (a *acks) drain(c *client) {
-	for {
+	var short []byte
+	for rest := int32(1); rest > 0; {
 		a.mu.Lock()
 		todo := a.queue
-		a.queue = nil
+		a.queue, a.spare = a.spare[:0], nil
 		if a.room != nil {
 			a.room.Broadcast()
 		}
 		a.mu.Unlock()
 		for i := range todo {
-			if b := todo[i].batch; b != nil && !c.conn.isClosed() {
+			if b := todo[i].batch; b != nil && !written(b) {
+				c.flushShort(short)
+				short = short[:0]
 				select {
 				case <-b.Done():
 				case <-c.conn.done:
 				}
 			}
-			todo[i].pk.Connect.WillQos = markResend
-			_ = c.cl.WritePacket(todo[i].pk)
+			c.conn.reserve()
+			if todo[i].code.Code != packets.CodeSuccess.Code {
+				c.write(todo[i].answer, short)
+				short = short[:0]
+				continue
+			}
+			short = append(short, firstByte(todo[i].kind), 2, byte(todo[i].id>>8), byte(todo[i].id))
 		}
+		c.flushShort(short)
+		short = short[:0]
 		a.mu.Lock()
-		rest := a.length.Add(-int32(len(todo)))
-		a.mu.Unlock()
-		if rest == 0 {
-			return
+		a.spare = todo
+		rest = a.length.Add(-int32(len(todo)))
+		if rest == 0 && cap(todo) > mostAcks/4 {
+			a.spare = nil // an idle connection holds little
 		}
+		a.mu.Unlock()
+	}
+}
+
+func written(b *store.Batch) bool {
+	select {
+	case <-b.Done():
+		return true
+	default:
+		return false
 	}
 }
 
@@ -157,43 +223,48 @@ func (c *client) withhold(pk *packets.Packet) bool {
 	if pk.Connect.WillQos == markResend || !c.established {
 		return false
 	}
+	got := answer{packets.Pubrel, pk.PacketID, packets.Code{Code: pk.ReasonCode, Reason: pk.Properties.ReasonString}}
 	if st := c.storeOf(); st != nil && st.Release(c.id, pk.PacketID) {
-		c.acks.send(c, *pk, st.Pending())
+		c.acks.send(c, got, st.Pending())
 		return true
 	}
-	return c.acks.follow(c, pk)
+	return c.acks.follow(c, got)
 }
 
-// withholdAck does the same for the answers to a client's publish and PUBREL.
-func (c *client) withholdAck(pk *packets.Packet) bool {
+// answer sends PUBACK, PUBREC or PUBCOMP, now or when the store has what it
+// promises.
+func (c *client) answer(got answer) {
 	a := &c.acks
 	switch {
-	case pk.FixedHeader.Type == packets.Pubcomp:
-		if st := c.storeOf(); st != nil && st.Forget(c.id, pk.PacketID) {
-			a.send(c, *pk, st.Pending())
-			return true
+	case got.kind == packets.Pubcomp:
+		if st := c.storeOf(); st != nil && st.Forget(c.id, got.id) {
+			a.send(c, got, st.Pending())
+			return
 		}
 	case a.expect:
-		a.expect, a.caught = false, *pk
-		if pk.FixedHeader.Type == packets.Pubrec && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
-			a.receive(c, pk.PacketID)
+		a.expect, a.caught = false, got
+		if got.kind == packets.Pubrec && got.code.Code < packets.ErrUnspecifiedError.Code {
+			a.receive(c, got.id)
 		}
-		return true
+		return
 	}
-	return a.follow(c, pk)
+	if !a.follow(c, got) {
+		a.send(c, got, nil)
+	}
 }
 
-// follow puts pk behind others that wait. The answer to a link's message that
-// was not taken waits for the store if that is busy: the message may be a
-// repeated one, of which the first has not been stored.
-func (a *acks) follow(c *client, pk *packets.Packet) bool {
+// follow puts an answer behind others that wait, and reports whether it did.
+// The answer to a link's message that was not taken waits for the store if
+// that is busy: the message may be a repeated one, of which the first has not
+// been stored.
+func (a *acks) follow(c *client, got answer) bool {
 	var b *store.Batch
-	if st := c.node.keeper.store.Load(); st != nil && pk.ReasonCode == packets.CodeNoMatchingSubscribers.Code {
+	if st := c.node.keeper.store.Load(); st != nil && got.code.Code == packets.CodeNoMatchingSubscribers.Code {
 		b = st.Pending()
 	}
 	if b == nil && a.length.Load() == 0 {
 		return false
 	}
-	a.send(c, *pk, b)
+	a.send(c, got, b)
 	return true
 }

@@ -164,11 +164,5 @@ func (c *client) answerPublish(pk *packets.Packet, code packets.Code) {
 // acknowledge writes PUBACK, PUBREC or PUBCOMP. It fails only when the
 // connection has ended, and then the client asks again.
 func (c *client) acknowledge(kind byte, id uint16, code packets.Code) {
-	ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: kind}, PacketID: id, ReasonCode: code.Code}
-	if code.Code >= packets.ErrUnspecifiedError.Code {
-		ack.Properties.ReasonString = code.Reason
-	}
-	if !c.withholdAck(&ack) {
-		_ = c.cl.WritePacket(ack)
-	}
+	c.answer(answer{kind, id, code})
 }

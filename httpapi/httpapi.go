@@ -58,6 +58,9 @@ type Broker struct {
 	DroppedBy      map[string]uint64
 	RefusedBy      map[string]uint64
 	DisconnectedBy map[string]uint64
+	StoreUp        bool  // sessions and retained messages outlive the process
+	StoreBytes     int64 // of the store's files
+	StoreRefused   uint64
 }
 
 // A Listener is one listener of a node as it stands.

@@ -125,6 +125,9 @@ func (e emitter) broker(b Broker) {
 	for reason, n := range b.DisconnectedBy {
 		e.counter("clink_broker_disconnected_total", "Connections of clients that ended.", n, append(site, "reason", reason))
 	}
+	e.gauge("clink_broker_store_up", "Whether sessions and retained messages outlive the process.", bit(b.StoreUp), site)
+	e.gauge("clink_broker_store_bytes", "Size of the store's files.", float64(b.StoreBytes), site)
+	e.counter("clink_broker_store_refused_total", "Records that the store had no room for.", b.StoreRefused, site)
 }
 
 // replicationStates are all values of the label state.

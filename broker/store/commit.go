@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"os"
+	"slices"
 	"time"
 
 	"go.etcd.io/bbolt"
@@ -13,6 +14,7 @@ const (
 	mostBatch = 8 << 20  // bytes that wait for the log, beyond which publishers wait
 	mostDelta = 64 << 20 // bytes that wait for the base
 	someDelta = 16 << 20 // bytes that are worth a checkpoint
+	someLog   = 64 << 20 // bytes of a log that are
 )
 
 var bucket = []byte("clink")
@@ -34,7 +36,7 @@ func (s *Store) commit() {
 			s.write()
 			continue
 		}
-		if now := time.Now(); now.After(next) || s.deltaSize() > someDelta {
+		if now := time.Now(); now.After(next) || s.deltaSize() > someDelta || s.log.size > someLog {
 			s.checkpoint()
 			next = now.Add(s.opts.Checkpoint)
 		}
@@ -66,15 +68,33 @@ func (s *Store) take() (*Batch, []change) {
 		}
 		it.logged = true
 		changes = append(changes, change{it.key, it.val})
-		if !it.inDelta {
-			it.inDelta = true
-			s.delta = append(s.delta, it)
+		if it.inDelta || it.gone && !it.based {
+			continue // what the base never had need not be deleted there
 		}
-		s.deltaBytes += int64(len(it.key) + len(it.val) + overhead)
+		it.inDelta = true
+		s.delta = append(s.delta, it)
+		s.deltaBytes += int64(it.size)
 	}
+	s.bury()
 	s.batch, s.writing = newBatch(), b
 	s.swollen.Store(b.bytes > mostBatch || s.deltaBytes > mostDelta)
 	return b, changes
+}
+
+// bury takes items out of the delta that are neither in the base nor to be.
+// The caller holds s.mu.
+func (s *Store) bury() {
+	if s.deltaDead < 4096 || s.deltaDead < len(s.delta)/2 {
+		return
+	}
+	s.delta = slices.DeleteFunc(s.delta, func(it *item) bool {
+		dead := it.gone && !it.based
+		if dead {
+			it.inDelta = false
+		}
+		return dead
+	})
+	s.deltaDead = 0
 }
 
 // write writes what has gathered to the log.
@@ -164,7 +184,7 @@ func (s *Store) takeDelta() []change {
 			}
 		}
 	}
-	s.delta, s.deltaBytes = nil, 0
+	s.delta, s.deltaBytes, s.deltaDead = nil, 0, 0
 	s.swollen.Store(false)
 	return out
 }
@@ -176,7 +196,7 @@ func (s *Store) checkpoint() {
 		return
 	}
 	changes := s.takeDelta()
-	if len(changes) == 0 && s.log.size < someDelta {
+	if len(changes) == 0 && s.log.size < someLog {
 		s.moving.Unlock()
 		return
 	}

@@ -258,9 +258,8 @@ func (m *Message) encode() []byte {
 	return w.b
 }
 
-func (e *Entry) encode() []byte {
-	w := newWriter(16 + 4*len(e.Identifiers))
-	w.b = append(w.b, e.QoS)
+func (e *Entry) append(b []byte) []byte {
+	w := writer{append(b, format, e.QoS)}
 	w.flags(e.Retain, e.Marked, e.Released)
 	w.num(int64(len(e.Identifiers)))
 	for _, id := range e.Identifiers {

@@ -61,7 +61,8 @@ type Store struct {
 	batch      *Batch
 	writing    *Batch // being written; nil: none
 	delta      []*item
-	deltaBytes int64
+	deltaBytes int64 // of what the base is to get
+	deltaDead  int   // items that it will not get, for they are deleted
 
 	ops     atomic.Int64 // see Ops
 	busy    atomic.Int64 // batches that are not written and not empty

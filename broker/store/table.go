@@ -29,12 +29,14 @@ type entry struct {
 	item
 	is   Entry
 	body *body
+	room [19 + 24]byte // for key and value
 }
 
 // A body is a message, stored once for all entries.
 type body struct {
 	item
 	refs int
+	room [9]byte // for the key
 }
 
 const overhead = 32 // bytes that a record costs beyond its key and value, about
@@ -55,6 +57,10 @@ func (s *Store) drop(it *item) {
 		return
 	}
 	s.live -= int64(it.size)
+	if it.inDelta && !it.based {
+		s.deltaBytes -= int64(it.size)
+		s.deltaDead++
+	}
 	it.val, it.gone, it.size = nil, true, 0
 	s.dirty(it)
 }
@@ -188,21 +194,25 @@ func (s *Store) Queue(id string, is *Entry, m func() *Message) {
 	}
 	b := s.bodies[is.Seq]
 	if b == nil {
-		b = &body{item: item{key: key(kindMessage, uint64(is.Seq))}}
+		b = &body{}
+		b.key = binary.BigEndian.AppendUint64(append(b.room[:0], kindMessage), uint64(is.Seq))
 		s.bodies[is.Seq] = b
 		s.put(&b.item, m().encode())
 	}
 	b.refs++
-	e := &entry{item: item{key: entryKey(k.number, is)}, is: *is, body: b}
+	e := &entry{is: *is, body: b}
+	e.key = entryKey(e.room[:0], k.number, is)
 	k.entries[is.PacketID] = e
 	k.recent[k.next%8] = is.PacketID
 	k.next++
-	s.put(&e.item, is.encode())
+	s.put(&e.item, is.append(e.room[19:19]))
 	s.ops.Add(1)
 }
 
-func entryKey(number uint64, is *Entry) []byte {
-	return binary.BigEndian.AppendUint16(key(kindEntry, number, uint64(is.Seq)), is.PacketID)
+func entryKey(b []byte, number uint64, is *Entry) []byte {
+	b = binary.BigEndian.AppendUint64(append(b, kindEntry), number)
+	b = binary.BigEndian.AppendUint64(b, uint64(is.Seq))
+	return binary.BigEndian.AppendUint16(b, is.PacketID)
 }
 
 func (s *Store) dropEntry(e *entry) {
@@ -275,7 +285,7 @@ func (s *Store) Release(id string, packetID uint16) bool {
 		return false
 	}
 	e.is.Released = true
-	s.put(&e.item, e.is.encode())
+	s.put(&e.item, e.is.append(nil))
 	return true
 }
 

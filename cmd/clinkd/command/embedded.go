@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"os"
+	"path/filepath"
 	"sync"
 
 	"clink/broker"
@@ -32,11 +33,11 @@ type embedded struct {
 
 func newEmbedded(site, baseDir, dataDir string, log *slog.Logger) (*embedded, error) {
 	log = log.With("site", site)
-	node, err := broker.New(broker.Options{Log: log})
+	dir := siteDir(dataDir, site)
+	node, err := broker.New(broker.Options{Log: log, Store: filepath.Join(dir, "store")})
 	if err != nil {
 		return nil, fmt.Errorf("broker of site %s: %w", site, err)
 	}
-	dir := siteDir(dataDir, site)
 	if err := os.MkdirAll(dir, 0o700); err != nil {
 		return nil, err
 	}

@@ -1,0 +1,191 @@
+package broker
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+	"log/slog"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/eclipse/paho.golang/paho"
+)
+
+// shortRetry lets nodes of this test try to get their store back soon.
+func shortRetry(t *testing.T) {
+	was := storeRetry
+	storeRetry = 20 * time.Millisecond
+	t.Cleanup(func() { storeRetry = was })
+}
+
+// A logBook is a log that can be read while it is written.
+type logBook struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *logBook) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+func (l *logBook) count(s string) int {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return strings.Count(l.b.String(), s)
+}
+
+const downText = "the store cannot be used"
+
+// What cannot be written at first: a file is where the directory should be. It
+// is the same for root, whom no permission stops.
+func TestStoreCannotBeMade(t *testing.T) {
+	shortRetry(t)
+	book := &logBook{}
+	dir := filepath.Join(t.TempDir(), "store")
+	if err := os.WriteFile(dir, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	o := Options{Store: dir, Log: slog.New(slog.NewTextHandler(book, nil))}
+	n, end := onceWith(t, o)
+	s := connect(t, n, "sub", keepSession(3600))
+	s.sub(t, "a")
+	p := connect(t, n, "pub", keepSession(3600))
+	p.pub(t, &paho.Publish{Topic: "a", QoS: 1, Retain: true, Payload: []byte("1")})
+	s.next(t)
+	s.drop(t, n, "sub")
+	p.pub(t, &paho.Publish{Topic: "a", QoS: 2, Payload: []byte("2")})
+	if st := n.Stats(); st.StoreUp || st.StoreError == "" {
+		t.Errorf("without a store: %+v", st)
+	}
+	if err := os.Remove(dir); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the store is in use", func() bool { return n.Stats().StoreUp && book.count("the store is in use again") == 1 })
+	if n.Stats().StoreError != "" || book.count(downText) != 1 {
+		t.Errorf("the store's reason is %q, and was told %d times", n.Stats().StoreError, book.count(downText))
+	}
+	p.pub(t, &paho.Publish{Topic: "a", QoS: 1, Payload: []byte("3")})
+	end()
+
+	n, _ = onceWith(t, o)
+	s = connect(t, n, "sub", keepSession(3600))
+	if a, b := s.next(t), s.next(t); string(a.Payload) != "2" || string(b.Payload) != "3" {
+		t.Errorf("came %q and %q", a.Payload, b.Payload)
+	}
+	r := connect(t, n, "reader")
+	r.sub(t, "a")
+	if m := r.next(t); string(m.Payload) != "1" || !m.Retain {
+		t.Errorf("retained: %+v", m)
+	}
+}
+
+// A full disk takes nothing more; when there is room again, all is stored.
+func TestStoreOnFullDisk(t *testing.T) {
+	shortRetry(t)
+	disk := t.TempDir()
+	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk).CombinedOutput(); err != nil {
+		t.Skipf("no file system of its own for the test: %v %s", err, out)
+	}
+	t.Cleanup(func() { _ = exec.Command("umount", "-l", disk).Run() })
+	book := &logBook{}
+	o := Options{Store: filepath.Join(disk, "store"), Log: slog.New(slog.NewTextHandler(book, nil))}
+	n, end := onceWith(t, o)
+	connect(t, n, "sub", keepSession(3600)).sub(t, "a")
+	p := connect(t, n, "pub")
+	filler := filepath.Join(disk, "filler")
+	fillDisk(t, filler)
+	sent := 0
+	for ; sent < 200 && n.Stats().StoreUp; sent++ {
+		p.pub(t, &paho.Publish{Topic: "a", QoS: 1, Retain: true, Payload: append(fmt.Appendf(nil, "%d ", sent), make([]byte, 8<<10)...)})
+	}
+	if n.Stats().StoreUp {
+		t.Fatal("the disk does not get full")
+	}
+	eventually(t, "the log says so", func() bool { return book.count(downText) == 1 })
+	p.pub(t, &paho.Publish{Topic: "a", QoS: 1, Retain: true, Payload: []byte("while it was full")})
+	if err := os.Remove(filler); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the store is in use", func() bool { return n.Stats().StoreUp && n.Stats().StoreError == "" })
+	end()
+	n, _ = onceWith(t, o)
+	r := connect(t, n, "reader")
+	r.sub(t, "a")
+	if m := r.next(t); string(m.Payload) != "while it was full" {
+		t.Errorf("retained: %.40q", m.Payload)
+	}
+}
+
+func fillDisk(t *testing.T, path string) {
+	t.Helper()
+	f, err := os.Create(path)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer f.Close()
+	for err == nil {
+		_, err = f.Write(make([]byte, 4096))
+	}
+}
+
+// A clock that is set back does not end sessions, and does not keep them for
+// longer than they were to live.
+func TestStoreClockSetBack(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	n, end := once(t, dir)
+	connect(t, n, "sub", keepSession(100)).drop(t, n, "sub")
+	st := n.keeper.store.Load()
+	n.mu.Lock()
+	s := n.idle["sub"]
+	future := s.until.Add(time.Hour - s.c.expiry).UnixMilli()
+	st.PutSession(s.c.record(future, nil, 0)) // as if the clock had been an hour ahead
+	n.mu.Unlock()
+	end()
+	n, _ = once(t, dir)
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	if s := n.idle["sub"]; s == nil || time.Until(s.until) > 100*time.Second || time.Until(s.until) < 50*time.Second {
+		t.Errorf("the session is %+v", s)
+	}
+}
+
+// A delayed will, and the will of a client whose connection ended with the
+// process, are published by the next one.
+func TestStoreKeepsWills(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	n, end := once(t, dir)
+	w := connect(t, n, "watcher", keepSession(3600))
+	w.sub(t, "will/#")
+	connect(t, n, "late", delayedWill("will/late", 1), keepSession(3600)).drop(t, n, "late")
+	end()
+	n, _ = once(t, dir)
+	w = connect(t, n, "watcher", keepSession(3600))
+	if m := w.next(t); m.Topic != "will/late" {
+		t.Errorf("came %s", m.Topic)
+	}
+}
+
+// Sessions of users who may no longer be here are gone after a restart; those
+// of users whose credential cannot be read are not.
+func TestStoreAndAccess(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	n, end := once(t, dir)
+	connect(t, n, "sub", keepSession(3600)).drop(t, n, "sub")
+	end()
+	n, _ = once(t, dir)
+	cfg := anyone()
+	cfg.Access.Anonymous = false
+	if err := n.Apply(context.Background(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	if got := n.Stats().Sessions; got != 0 {
+		t.Errorf("%d sessions", got)
+	}
+}
