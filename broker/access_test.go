@@ -251,6 +251,23 @@ func TestAccessChangesAtRunTime(t *testing.T) {
 	}
 }
 
+// Who came without a name goes when nobody may any more.
+func TestAnonymousIsSwitchedOff(t *testing.T) {
+	cfg := anyone()
+	cfg.Access.Users = []topology.User{{Name: "named", Password: ref(t, "1")}}
+	n := start(t, Options{}, nil, cfg)
+	nameless, named := connect(t, n, "nameless"), connect(t, n, "named", withUser("named", "1"))
+	nameless.sub(t, "x")
+	named.sub(t, "x")
+	cfg.Access.Anonymous = false
+	apply(t, n, cfg)
+	if got := <-nameless.gone; got != 0x87 {
+		t.Errorf("told %#x, want 0x87", got)
+	}
+	named.pub(t, &paho.Publish{Topic: "x", QoS: 1})
+	named.next(t)
+}
+
 func TestSessionIsNotInheritedByAnotherUser(t *testing.T) {
 	cfg := anyone()
 	cfg.Access.Users = []topology.User{{Name: "u", Password: ref(t, "1")}, {Name: "v", Password: ref(t, "2")}}

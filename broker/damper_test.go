@@ -108,8 +108,9 @@ func TestOwnerIsNotShutOut(t *testing.T) {
 func TestMisconfiguredNeighbour(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := newDamper()
-		stop := make(chan struct{})
+		stop, ended := make(chan struct{}), make(chan struct{})
 		go func() {
+			defer close(ended)
 			for {
 				select {
 				case <-stop:
@@ -134,6 +135,7 @@ func TestMisconfiguredNeighbour(t *testing.T) {
 			t.Errorf("with the same name it took %v", took)
 		}
 		close(stop)
+		<-ended
 	})
 }
 

@@ -4,6 +4,10 @@
 // 5.0. It does not know that links exist: a [topology.Grant] is a principal
 // whose publishes under $LINK/ go to a [Handler] instead of to subscribers.
 //
+// A listener speaks TCP, TLS, WebSocket, or through a socket in the file system,
+// directly or behind a proxy; its clients are known by name and password or by
+// certificate, held to its rates, and slowed down where they guess passwords.
+//
 // The MQTT engine is mochi-mqtt 2.7.9, wrapped whole. Its defects that this
 // package fences off: deadlock and stall with a client's Receive Maximum;
 // resends beyond it and out of order; messages lost while a session moves to a

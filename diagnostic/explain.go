@@ -85,7 +85,7 @@ var linkExplanations = map[string]Explanation{
 	},
 	"server-unknown": {
 		What:   "The peer has no enabled listener that is reached at the server of the link.",
-		Why:    "Nothing answers there, or something that is not in the topology. A listener's endpoints are what it advertises, else where it is bound, unless that is every address; without a port, server means 1883.",
+		Why:    "Nothing answers there, or something that is not in the topology. A listener's endpoints are what it advertises, else where it is bound, unless that is every address, a socket in the file system, or a place where only a proxy may speak; without a port, server means 1883.",
 		EMQX:   "The connection fails and is tried again for ever; the REST API says disconnected.",
 		Bad:    "sites: a: cluster: links: b: {server: \"b.example.net\", topics: []}\nsites: b: listeners: mqtt: {bind: \"0.0.0.0:2883\", advertise: [\"b.example.net:2883\"]}",
 		Mended: "sites: a: cluster: links: b: {server: \"b.example.net:2883\", topics: []}\nsites: b: listeners: mqtt: {bind: \"0.0.0.0:2883\", advertise: [\"b.example.net:2883\"]}",
