@@ -35,6 +35,9 @@ func (h *hook) OnRetainedExpired(name string) { h.n.noteRetained(name) }
 // OnPacketProcessed is called after a packet was dealt with, retained messages
 // for a SUBSCRIBE included.
 func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
+	if t := pk.FixedHeader.Type; t == packets.Subscribe || t == packets.Unsubscribe {
+		h.n.matches.changed()
+	}
 	if pk.FixedHeader.Type != packets.Subscribe {
 		return
 	}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"sync"
@@ -90,6 +91,7 @@ type Node struct {
 	bounds  atomic.Pointer[bounds]
 	large   largeTable
 	kept    kept
+	matches matchTable
 	ids     idLocks
 	grace   grace
 	wg      sync.WaitGroup
@@ -144,6 +146,7 @@ func New(o Options) (*Node, error) {
 		n.log = n.log.With("node", o.Name)
 	}
 	n.access.Store(&access{})
+	n.matches.seed = maphash.MakeSeed()
 	n.bounds.Store(newBounds(&n.opts, topology.MQTT{}))
 	n.local = n.inline("")
 	if err := n.server.AddHook(&hook{n: n}, nil); err != nil {
@@ -178,6 +181,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.state = running
 	err := n.server.Serve()
 	n.countRetained()
+	n.matches.changed() // to what was restored
 	for _, e := range n.endpoints {
 		e.start()
 	}

@@ -117,6 +117,7 @@ func (n *Node) dropSubscriptions(c *client, r *right) int {
 		n.routes.remove(c.id, route)
 		dropped++
 	}
+	n.matches.changed()
 	c.subs.Add(1)
 	return dropped
 }
