@@ -31,7 +31,9 @@ type client struct {
 	window   *window               // nil if the client sets no Receive Maximum
 	expiry   time.Duration         // of the session, once disconnected; 0: it ends then
 	will     *will
-	revoked  atomic.Bool // it is being disconnected because it may no longer be here
+	revoked  atomic.Bool   // it is being disconnected because it may no longer be here
+	slow     atomic.Bool   // it did not read in time
+	cause    atomic.Uint32 // reason code with which the node ends its connection
 
 	ended chan struct{}          // closed when nothing of the connection is left
 	ready chan struct{}          // closed when stored messages have been sent again

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -90,6 +91,17 @@ func (k *conn) Read(p []byte) (int, error) {
 		return 0, packets.ErrPacketTooLarge
 	}
 	return n, err
+}
+
+// unwritten is how many bytes wait, and one more while some are being written.
+func (k *conn) unwritten() int64 {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	n := int64(len(k.buf))
+	if k.flushing {
+		n++
+	}
+	return n
 }
 
 func (k *conn) isClosed() bool {
@@ -209,6 +221,7 @@ func (k *conn) flush() {
 	case closed:
 		k.finish(!failed)
 	case failed:
+		k.noteSlow()
 		k.Conn.Close() // the engine's reader fails next
 	}
 }
@@ -224,6 +237,16 @@ func (k *conn) writeOut(b []byte) error {
 		b = b[n:]
 	}
 	return nil
+}
+
+// noteSlow marks the client as one that did not read in time, if that is why
+// writing failed.
+func (k *conn) noteSlow() {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if c := k.client.Load(); c != nil && errors.Is(k.err, os.ErrDeadlineExceeded) && !k.closed {
+		c.slow.Store(true)
+	}
 }
 
 // hurry shortens the time that writing may still take.

@@ -59,6 +59,7 @@ func (n *Node) newClient(k *conn, cl *mqtt.Client, pk *packets.Packet, receiveMa
 	}
 	cl.Properties.Props.TopicAliasMaximum = 0 // we give out aliases ourselves
 	c.will, k.will = k.will, nil
+	n.lobby.heard(rawOf(k.Conn))
 	c.expiry = min(c.wantedExpiry(), n.bounds.Load().expiry)
 	return c
 }
@@ -143,6 +144,7 @@ func (c *client) apply() {
 	// with the flag cleared it never comes to that.
 	c.cl.Properties.Props.SessionExpiryIntervalFlag = false
 	k.client.Store(c)
+	c.node.lobby.leave(rawOf(k.Conn))
 }
 
 // refuse answers a CONNECT (MQTT 5.0 §3.2.2.2, MQTT 3.1.1 §3.2.2.3).
@@ -151,8 +153,7 @@ func (n *Node) refuse(c *client, r *refusal) {
 	if c.proto < 5 {
 		code = codeV3(code)
 	}
-	n.log.Info("connect refused", "clientid", c.id, "username", c.username, "remote", c.peer.String(),
-		"listener", c.listener, "reason", r.reason)
+	n.turnedAway(c, r)
 	// The handler is told first, so that whoever sees the answer sees what the
 	// handler made of it.
 	if g := n.access.Load().grantOf(c.id); g != nil && n.handler != nil {
@@ -185,6 +186,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 	c.established = true
 	h.n.ids.unlock(c.id)
 	c.holdsID = false
+	h.n.log.Debug("client connected", "clientid", c.id, "username", c.username, "remote", c.peer.String(), "listener", c.listener, "protocol", c.proto)
 	if c.took == nil {
 		close(c.ready)
 		return

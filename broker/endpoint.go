@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"log"
+	"log/slog"
 	"maps"
 	"net"
 	"net/http"
@@ -22,7 +23,7 @@ import (
 )
 
 const (
-	connectPacketSize = 512 << 10 // limit of a CONNECT; whoever sent it is not yet known
+	connectPacketSize = 128 << 10 // limit of a CONNECT: a will of the largest size, and as much again
 	retryFirst        = 200 * time.Millisecond
 	retryMost         = 10 * time.Second
 )
@@ -87,6 +88,8 @@ func (e *endpoint) status() ListenerStatus {
 	}
 	if err := errors.Join(e.err, e.warn); err != nil {
 		s.Err = err.Error()
+	} else if e.ctx.Err() != nil {
+		s.Err = "it is closed: the node is stopping"
 	}
 	return s
 }
@@ -184,6 +187,10 @@ func (e *endpoint) accept(ln net.Listener) error {
 			continue
 		}
 		pause = 0
+		if !e.n.lobby.enter(e.ctx, c, e.n.bounds.Load().idle) {
+			c.Close()
+			return nil
+		}
 		e.n.spawn(func() { e.handshake(c) })
 	}
 }
@@ -194,17 +201,19 @@ func useless(err error) bool {
 }
 
 func (e *endpoint) handshake(c net.Conn) {
+	defer e.n.lobby.leave(c)
 	config := e.config.Load()
 	if config == nil {
 		e.serveConn(c, "")
 		return
 	}
 	t := tls.Server(c, config)
-	ctx, cancel := context.WithTimeout(e.ctx, e.n.opts.ConnectTimeout)
+	ctx, cancel := context.WithTimeout(e.ctx, e.n.bounds.Load().idle)
 	err := t.HandshakeContext(ctx)
 	cancel()
 	if err != nil {
-		e.n.log.Info("TLS handshake", "listener", e.name, "remote", c.RemoteAddr().String(), "error", err)
+		e.n.refusals.add("tls")
+		e.n.damped[0].log(e.n.log, slog.LevelInfo, "TLS handshake", "listener", e.name, "remote", c.RemoteAddr().String(), "error", err)
 		c.Close()
 		return
 	}
@@ -217,16 +226,18 @@ func (e *endpoint) serveConn(c net.Conn, commonCN string) {
 	l := e.limits.Load()
 	defer e.count.Add(-1)
 	if n := e.count.Add(1); l.connections > 0 && n > l.connections {
-		e.n.log.Warn("connection refused: the listener is full", "listener", e.name, "limit", l.connections)
+		e.n.refusals.add("listener_full")
+		e.n.damped[0].log(e.n.log, slog.LevelWarn, "connection refused: the listener is full", "listener", e.name, "limit", l.connections)
 		c.Close()
 		return
 	}
 	var k *conn
 	k = newConn(c, &e.n.buffers, e.n.spawn, func() { e.untrack(k) })
 	k.commonCN = commonCN
+	k.chunkTime.Store(int64(e.n.stall))
 	k.packetSize = l.packet
 	k.frames.limit.Store(min(l.packet, connectPacketSize))
-	c.SetReadDeadline(time.Now().Add(e.n.opts.ConnectTimeout))
+	c.SetReadDeadline(time.Now().Add(e.n.bounds.Load().idle))
 	if !e.track(k) {
 		k.abort()
 		return
@@ -238,7 +249,7 @@ func (e *endpoint) serveConn(c net.Conn, commonCN string) {
 		return
 	}
 	e.n.leave(cl)
-	e.n.log.Debug("client disconnected", "clientid", cl.id, "remote", cl.peer.String(), "listener", cl.listener, "cause", err)
+	e.n.farewell(cl, err)
 }
 
 func (e *endpoint) track(k *conn) bool {
@@ -282,9 +293,13 @@ func (e *endpoint) connections() []*conn {
 	return slices.Collect(maps.Keys(e.conns))
 }
 
-// close closes the listener and tells its clients why they must go.
-func (e *endpoint) close(code packets.Code) {
+// shut closes the listener and leaves its clients.
+func (e *endpoint) shut() {
 	e.mu.Lock()
+	if e.ctx.Err() != nil {
+		e.mu.Unlock()
+		return
+	}
 	e.cancel()
 	ln := e.ln
 	e.mu.Unlock()
@@ -292,6 +307,11 @@ func (e *endpoint) close(code packets.Code) {
 		ln.Close()
 		e.n.log.Info("listener down", "listener", e.name, "addr", ln.Addr().String())
 	}
+}
+
+// close closes the listener and tells its clients why they must go.
+func (e *endpoint) close(code packets.Code) {
+	e.shut()
 	for _, k := range e.connections() {
 		if c := k.client.Load(); c != nil {
 			e.n.disconnect(c, code)
@@ -308,9 +328,20 @@ func (e *endpoint) serveWeb(ln net.Listener) error {
 	}
 	s := &http.Server{
 		Handler:           http.HandlerFunc(e.upgrade),
-		ReadHeaderTimeout: e.n.opts.ConnectTimeout,
-		MaxHeaderBytes:    16 << 10,
-		ErrorLog:          log.New(io.Discard, "", 0),
+		ReadHeaderTimeout: e.n.bounds.Load().idle,
+		ConnContext: func(ctx context.Context, c net.Conn) context.Context {
+			if !e.n.lobby.enter(e.ctx, rawOf(c), e.n.bounds.Load().idle) {
+				c.Close()
+			}
+			return context.WithValue(ctx, rawKey{}, rawOf(c))
+		},
+		ConnState: func(c net.Conn, s http.ConnState) {
+			if s == http.StateClosed {
+				e.n.lobby.leave(rawOf(c))
+			}
+		},
+		MaxHeaderBytes: 16 << 10,
+		ErrorLog:       log.New(io.Discard, "", 0),
 	}
 	defer s.Close()
 	return s.Serve(ln)

@@ -122,6 +122,7 @@ func (c *client) send(name string, payload, correlation []byte, qos byte) error 
 
 // disconnect ends c's connection, telling a client of MQTT 5.0 why.
 func (n *Node) disconnect(c *client, code packets.Code) {
+	c.cause.CompareAndSwap(0, uint32(code.Code))
 	c.conn.hurry(time.Second)
 	_ = n.server.DisconnectClient(c.cl, code)
 	c.cl.Stop(code)

@@ -21,7 +21,7 @@ func (h *hook) Provides(b byte) bool {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished, mqtt.OnPublishDropped, mqtt.OnQosDropped,
 		mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
-		mqtt.OnPacketProcessed, mqtt.OnPacketSent, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
+		mqtt.OnPacketProcessed, mqtt.OnPacketSent, mqtt.OnSysInfoTick, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
 		return true
 	}
 	return false

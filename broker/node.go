@@ -78,24 +78,29 @@ func (o *Options) fill() error {
 
 // A Node is one MQTT broker.
 type Node struct {
-	opts    Options
-	log     *slog.Logger
-	server  *mqtt.Server
-	local   *mqtt.Client // publishes for Publish and wills
-	vault   *vault
-	routes  *Routes
-	handler Handler
-	access  atomic.Pointer[access]
-	seq     atomic.Int64 // order in which messages came
-	drops   drops
-	bounds  atomic.Pointer[bounds]
-	large   largeTable
-	kept    kept
-	matches matchTable
-	ids     idLocks
-	grace   grace
-	wg      sync.WaitGroup
-	buffers sync.Pool // see conn.release
+	opts           Options
+	log            *slog.Logger
+	server         *mqtt.Server
+	local          *mqtt.Client // publishes for Publish and wills
+	vault          *vault
+	routes         *Routes
+	handler        Handler
+	access         atomic.Pointer[access]
+	seq            atomic.Int64 // order in which messages came
+	drops          drops
+	bounds         atomic.Pointer[bounds]
+	large          largeTable
+	kept           kept
+	matches        matchTable
+	lobby          *lobby
+	stall          time.Duration // after which a peer that does not read is cut off
+	ends, refusals tally
+	damped         [2]damper   // of refusals, and of ends
+	settling       atomic.Bool // wills and sessions that are due
+	ids            idLocks
+	grace          grace
+	wg             sync.WaitGroup
+	buffers        sync.Pool // see conn.release
 
 	applying  sync.Mutex // one Apply at a time, and not beside the start or end of Run
 	endpoints map[string]*endpoint
@@ -145,6 +150,7 @@ func New(o Options) (*Node, error) {
 	if o.Name != "" {
 		n.log = n.log.With("node", o.Name)
 	}
+	n.lobby, n.stall = newLobby(n.refusals.add), writeTimeout
 	n.access.Store(&access{})
 	n.matches.seed = maphash.MakeSeed()
 	n.bounds.Store(newBounds(&n.opts, topology.MQTT{}))
@@ -169,7 +175,8 @@ func (n *Node) Intercept(h Handler) { n.handler = h }
 func (n *Node) Routes() *Routes { return n.routes }
 
 // Run serves until ctx ends. Then clients are told (0x8B, MQTT 5.0 §3.14.2.1)
-// and disconnected, and within Options.StopTimeout Run returns with no
+// and disconnected, after what is queued for them was written (for as long as that
+// makes headway, and a quarter of the time), and within Options.StopTimeout Run returns with no
 // goroutine left; it returns an error only if some would not end, because a
 // [Handler] holds them. A node runs once.
 func (n *Node) Run(ctx context.Context) error {
@@ -199,6 +206,10 @@ func (n *Node) stop() error {
 	n.mu.Lock()
 	n.state = stopped
 	n.mu.Unlock()
+	for _, e := range n.endpoints {
+		e.shut()
+	}
+	n.drain(n.opts.StopTimeout / 4)
 	n.closeEndpoints(n.endpoints, packets.ErrServerShuttingDown)
 	ended := make(chan struct{})
 	go func() {
@@ -206,7 +217,7 @@ func (n *Node) stop() error {
 		n.server.Close()
 		close(ended)
 	}()
-	for _, wait := range [...]time.Duration{n.opts.StopTimeout * 3 / 4, n.opts.StopTimeout / 4} {
+	for _, wait := range [...]time.Duration{n.opts.StopTimeout / 2, n.opts.StopTimeout / 4} {
 		select {
 		case <-ended:
 			return nil
@@ -217,6 +228,36 @@ func (n *Node) stop() error {
 		}
 	}
 	return fmt.Errorf("broker: connections did not end within %v", n.opts.StopTimeout)
+}
+
+// drain waits until what is queued for connected clients is on its way, while
+// it gets less.
+func (n *Node) drain(most time.Duration) {
+	const patience = 200 * time.Millisecond
+	began := time.Now()
+	least, since := int64(math.MaxInt64), began
+	for {
+		left := n.backlog()
+		now := time.Now()
+		if left < least {
+			least, since = left, now
+		}
+		if left == 0 || now.Sub(began) > most || now.Sub(since) > patience {
+			return
+		}
+		time.Sleep(2 * time.Millisecond)
+	}
+}
+
+// backlog is how many messages and writes there are for connected clients.
+func (n *Node) backlog() int64 {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	left := int64(0)
+	for _, c := range n.live {
+		left += max(0, c.queued.Load()) + c.conn.unwritten()
+	}
+	return left
 }
 
 func (n *Node) stopping() bool {
@@ -272,6 +313,8 @@ type Stats struct {
 	Injected      uint64            // messages let in by an Injector
 	Sent          uint64            // messages written to clients
 	Dropped       map[string]uint64 // messages not delivered, by reason
+	Refused       map[string]uint64 // connections not let in, by reason
+	Disconnected  map[string]uint64 // connections that ended, by reason
 }
 
 type drops struct {
@@ -288,6 +331,7 @@ func (n *Node) Stats() Stats {
 	injected := n.drops.injected.Load()
 	retained, _ := n.kept.totals()
 	return Stats{
+		Refused: n.refusals.all(), Disconnected: n.ends.all(),
 		Clients: clients, Sessions: sessions, Subscriptions: n.routes.subscriptions(),
 		Retained: retained,
 		Injected: injected,

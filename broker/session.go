@@ -196,8 +196,9 @@ func (n *Node) keepHouse(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
-			if due := n.due(now); len(due) > 0 {
+			if due := n.due(now); len(due) > 0 && n.settling.CompareAndSwap(false, true) {
 				n.spawn(func() { // a handler may hold up a will
+					defer n.settling.Store(false)
 					for _, s := range due {
 						n.settle(s, now)
 					}

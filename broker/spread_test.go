@@ -3,6 +3,7 @@ package broker
 import (
 	"fmt"
 	"hash/maphash"
+	"log/slog"
 	"strings"
 	"testing"
 
@@ -157,7 +158,7 @@ func TestMatchIsPlain(t *testing.T) {
 
 // What is remembered is bounded, whatever topics there are.
 func TestMatchesAreBounded(t *testing.T) {
-	s := mqtt.New(&mqtt.Options{})
+	s := mqtt.New(&mqtt.Options{Logger: slog.New(slog.DiscardHandler)})
 	defer s.Close()
 	m := matchTable{seed: maphash.MakeSeed()}
 	for i := range 2 * shardCount * shardIDs {
@@ -173,6 +174,7 @@ func TestMatchesAreBounded(t *testing.T) {
 // A plain message on its short road allocates nothing.
 func TestSpreadDoesNotAllocate(t *testing.T) {
 	n := start(t, Options{}, nil, anyone())
+	connectRaw(t, n, "c", nil) // so that Run has started
 	pk := Message{Topic: "a/" + strings.Repeat("b", 20), Payload: make([]byte, 64)}
 	warm(t, n, pk.Topic)
 	p := pk.packet(0)

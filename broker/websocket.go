@@ -11,6 +11,9 @@ import (
 	"github.com/gorilla/websocket"
 )
 
+// rawKey finds the connection of a request.
+type rawKey struct{}
+
 // upgrade turns a request into an MQTT connection (MQTT 5.0 §6).
 func (e *endpoint) upgrade(w http.ResponseWriter, r *http.Request) {
 	if !e.enter() {
@@ -18,15 +21,17 @@ func (e *endpoint) upgrade(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	defer e.n.wg.Done()
+	raw, _ := r.Context().Value(rawKey{}).(net.Conn)
 	u := websocket.Upgrader{
 		Subprotocols:     []string{"mqtt", "mqttv3.1"},
-		HandshakeTimeout: e.n.opts.ConnectTimeout,
+		HandshakeTimeout: e.n.bounds.Load().idle,
 		CheckOrigin:      func(*http.Request) bool { return true }, // clients prove themselves in MQTT
 	}
 	c, err := u.Upgrade(w, r, nil)
 	if err != nil {
 		return // Upgrade has answered
 	}
+	defer e.n.lobby.leave(raw)
 	name := ""
 	if r.TLS != nil {
 		name = commonName(*r.TLS)

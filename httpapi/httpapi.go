@@ -51,8 +51,13 @@ type Broker struct {
 	Site           string
 	Listeners      []Listener
 	Clients        int
+	Sessions       int // without a connection
+	Subscriptions  int
+	Retained       int
 	Received, Sent uint64
 	DroppedBy      map[string]uint64
+	RefusedBy      map[string]uint64
+	DisconnectedBy map[string]uint64
 }
 
 // A Listener is one listener of a node as it stands.

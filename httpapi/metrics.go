@@ -111,10 +111,19 @@ func (e emitter) state(s State) {
 func (e emitter) broker(b Broker) {
 	site := labels{"site", b.Site}
 	e.gauge("clink_broker_clients", "Connected clients.", float64(b.Clients), site)
+	e.gauge("clink_broker_sessions", "Sessions, with and without a connection.", float64(b.Clients+b.Sessions), site)
+	e.gauge("clink_broker_subscriptions", "Subscriptions of all sessions.", float64(b.Subscriptions), site)
+	e.gauge("clink_broker_retained", "Retained messages.", float64(b.Retained), site)
 	e.counter("clink_broker_messages_total", "Messages received from and sent to clients.", b.Received, append(site, "direction", "received"))
 	e.counter("clink_broker_messages_total", "Messages received from and sent to clients.", b.Sent, append(site, "direction", "sent"))
 	for reason, n := range b.DroppedBy {
 		e.counter("clink_broker_dropped_total", "Messages dropped by the broker.", n, append(site, "reason", reason))
+	}
+	for reason, n := range b.RefusedBy {
+		e.counter("clink_broker_connect_refused_total", "Connections that were not let in.", n, append(site, "reason", reason))
+	}
+	for reason, n := range b.DisconnectedBy {
+		e.counter("clink_broker_disconnected_total", "Connections of clients that ended.", n, append(site, "reason", reason))
 	}
 }
 

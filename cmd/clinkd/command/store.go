@@ -59,7 +59,8 @@ func (d *daemon) Brokers() []httpapi.Broker {
 	for _, name := range d.sites {
 		e := d.nodes[name]
 		st := e.node.Stats()
-		b := httpapi.Broker{Site: name, Clients: st.Clients, Received: st.Received, Sent: st.Sent, DroppedBy: st.Dropped}
+		b := httpapi.Broker{Site: name, Clients: st.Clients, Received: st.Received, Sent: st.Sent, DroppedBy: st.Dropped,
+			Sessions: st.Sessions, Subscriptions: st.Subscriptions, Retained: st.Retained, RefusedBy: st.Refused, DisconnectedBy: st.Disconnected}
 		for _, l := range e.node.Listeners() {
 			address := e.bind(l.Name)
 			if l.Addr != nil {
