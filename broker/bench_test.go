@@ -98,7 +98,7 @@ func BenchmarkFan(b *testing.B) {
 	for _, subscribers := range []int{1, 100} {
 		for qos := range byte(2) {
 			b.Run(fmt.Sprintf("%d/QoS%d", subscribers, qos), func(b *testing.B) {
-				n := start(b, Options{QueueLength: 1 << 20, MaxInflight: 60_000}, nil, anyone())
+				n := start(b, Options{QueueLength: 10_000, MaxInflight: 10_000}, nil, anyone())
 				var readers []*rawClient
 				for i := range subscribers {
 					r, _ := connectRaw(b, n, fmt.Sprint("r", i), nil)

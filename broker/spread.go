@@ -5,6 +5,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -19,9 +20,11 @@ import (
 // in the engine's queue, takes the engine's road.
 
 const (
-	spreadSize = 4 << 10 // payload; copying larger ones costs more than their road
-	shardCount = 16
-	shardIDs   = 8 << 10 // remembered topics and client ids in one shard, together
+	spreadSize  = 4 << 10 // payload; copying larger ones costs more than their road
+	shardCount  = 16
+	giveWay     = 256 // messages; of so many, one waits for the longer road to be empty
+	wayPatience = 200 * time.Microsecond
+	shardIDs    = 8 << 10 // remembered topics and client ids in one shard, together
 )
 
 // A matchTable remembers the subscribers of topics.
@@ -120,8 +123,15 @@ func (n *Node) spread(pk *packets.Packet) bool {
 	t := n.grace.enter()
 	defer n.grace.leave(t)
 	for _, id := range ids {
-		if c := n.connected(id); c != nil && c.overflow.aboard.Load() != 0 {
-			return false // it must not overtake what this publisher sent before
+		c := n.connected(id)
+		if c == nil || c.overflow.aboard.Load() == 0 {
+			continue
+		}
+		// It must not overtake what this publisher sent before. Now and then
+		// the write loop is given a chance to get done with that, else a busy
+		// publisher would stay on the longer road.
+		if pk.Created%giveWay != 0 || !c.drained() {
+			return false
 		}
 	}
 	for _, id := range ids {
@@ -130,6 +140,13 @@ func (n *Node) spread(pk *packets.Packet) bool {
 		}
 	}
 	return true
+}
+
+// drained lets the write loop run, and reports whether it has nothing to do.
+func (c *client) drained() bool {
+	done := true
+	c.await(wayPatience, func() bool { return c.overflow.aboard.Load() == 0 }, func() { done = false })
+	return done
 }
 
 // connected returns the connection of a client id, nil if there is none.
