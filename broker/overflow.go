@@ -22,7 +22,7 @@ const channelLength = 256
 
 const (
 	loopPatience = 100 * time.Millisecond // of a publisher with a write loop; it never is that long
-	ackPatience  = 50 * time.Millisecond  // of a publisher with a client that has not acknowledged enough
+	ackPatience  = 250 * time.Millisecond // of a publisher with a client that has not acknowledged enough
 )
 
 // An overflow holds messages that wait to be written to one client.
