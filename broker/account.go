@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"strings"
+
 	"clink/broker/store"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -46,6 +48,9 @@ func (h *hook) OnRetainedExpired(name string) {
 // OnPacketProcessed is called after a packet was dealt with, retained messages
 // for a SUBSCRIBE included.
 func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
+	if t := pk.FixedHeader.Type; t == packets.Subscribe || t == packets.Unsubscribe {
+		h.n.matches.changed()
+	}
 	if pk.FixedHeader.Type != packets.Subscribe {
 		return
 	}
@@ -58,7 +63,7 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
 // publishers may be called in another order than the engine took their
 // messages.
 func (n *Node) storeRetained(st *store.Store, name string) {
-	if st == nil {
+	if st == nil || strings.HasPrefix(name, mqtt.SysPrefix+"/") {
 		return
 	}
 	st.Retain(name, func() *store.Message {

@@ -147,11 +147,16 @@ func (k *conn) Write(p []byte) (int, error) {
 	}
 	k.grow(len(p))
 	k.buf = append(k.buf, p...)
+	k.begin()
+	return len(p), nil
+}
+
+// begin lets flush run. The caller holds mu.
+func (k *conn) begin() {
 	if !k.flushing {
 		k.flushing = true
 		k.run(k.flush)
 	}
-	return len(p), nil
 }
 
 // grow replaces a small buffer by a large one before n bytes outgrow it.

@@ -45,9 +45,13 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 			c.taken(&pk)
 		}
 		if c != nil && !c.encodePublish(&pk) {
+			if how == direct {
+				c.overflow.aboard.Add(-1)
+			}
 			return swallowed(pk)
 		}
 		if how == direct {
+			pk.Connect.WillQos = markDirect
 			return pk
 		}
 	case packets.Puback, packets.Pubrel:

@@ -22,7 +22,8 @@ func (h *hook) Provides(b byte) bool {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished, mqtt.OnPublishDropped, mqtt.OnQosDropped,
 		mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
-		mqtt.OnPacketProcessed, mqtt.OnSysInfoTick, mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
+		mqtt.OnPacketProcessed, mqtt.OnPacketSent, mqtt.OnSysInfoTick,
+		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
 		return true
 	}
 	return false
@@ -42,7 +43,7 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, name string, _ bool) bool {
 		return false
 	}
 	c := clientOf(cl)
-	return c == nil || c.room(name)
+	return c == nil || c.asks(name) || c.room(name) && c.board()
 }
 
 // OnPacketRead sees each packet before the engine looks at it.
@@ -115,6 +116,9 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		if cl == h.n.local {
 			pk.Origin, pk.Connect.ClientIdentifier = pk.Connect.ClientIdentifier, ""
 		}
+		if h.n.spread(&pk) {
+			return pk, packets.CodeSuccessIgnore
+		}
 		markTicket(&pk, h.n.grace.enter())
 		h.n.admitPublish(&pk)
 		return pk, nil
@@ -138,6 +142,9 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	}
 	if h.n.handler != nil {
 		h.n.handler.Published(c.message(&pk))
+	}
+	if h.n.spread(&pk) {
+		return pk, packets.CodeSuccessIgnore
 	}
 	c.ticket = h.n.grace.enter()
 	markTicket(&pk, c.ticket)
@@ -244,6 +251,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 
 // OnSubscribed is called after the filters took effect, with the answer.
 func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
+	defer h.n.matches.changed()
 	c := clientOf(cl)
 	if c == nil {
 		return
@@ -277,6 +285,7 @@ func (h *hook) OnUnsubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet 
 // OnUnsubscribed is called for an UNSUBSCRIBE, with what OnUnsubscribe made of
 // it, and at the end of a session with all of its filters.
 func (h *hook) OnUnsubscribed(cl *mqtt.Client, pk packets.Packet) {
+	defer h.n.matches.changed()
 	c := clientOf(cl)
 	if c == nil {
 		return

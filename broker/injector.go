@@ -53,6 +53,7 @@ const (
 	markResend = 1 + iota // a stored message, sent again by us
 	markUrgent            // does not wait for the window
 	markWaited            // was put aside, see overflow
+	markDirect            // goes from the engine's queue to the connection
 )
 
 func markRetain(pk *packets.Packet, retained bool) { pk.Connect.WillRetain = retained }

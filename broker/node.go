@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"hash/maphash"
 	"log/slog"
 	"math"
 	"sync"
@@ -96,6 +97,7 @@ type Node struct {
 	bounds         atomic.Pointer[bounds]
 	large          largeTable
 	kept           kept
+	matches        matchTable
 	lobby          *lobby
 	stall          time.Duration // after which a peer that does not read is cut off
 	ends, refusals tally
@@ -159,6 +161,7 @@ func New(o Options) (*Node, error) {
 	}
 	n.lobby, n.stall = newLobby(n.refusals.add), writeTimeout
 	n.access.Store(&access{})
+	n.matches.seed = maphash.MakeSeed()
 	n.bounds.Store(newBounds(&n.opts, topology.MQTT{}))
 	n.local = n.inline("")
 	if err := n.server.AddHook(&hook{n: n}, nil); err != nil {
@@ -198,6 +201,7 @@ func (n *Node) Run(ctx context.Context) error {
 	n.startStore(ctx)
 	err := n.server.Serve()
 	n.countRetained()
+	n.matches.changed() // to what was restored
 	for _, e := range n.endpoints {
 		e.start()
 	}

@@ -22,12 +22,12 @@ const channelLength = 256
 
 const (
 	loopPatience = 100 * time.Millisecond // of a publisher with a write loop; it never is that long
-	ackPatience  = 50 * time.Millisecond  // of a publisher with a client that has not acknowledged enough
+	ackPatience  = 250 * time.Millisecond // of a publisher with a client that has not acknowledged enough
 )
 
 // An overflow holds messages that wait to be written to one client.
 type overflow struct {
-	aboard  atomic.Int64 // messages in the engine's channel
+	aboard  atomic.Int64 // messages on the engine's road, from room to the connection or to waiting
 	busy    atomic.Bool  // drain runs: what comes must wait its turn
 	mu      sync.Mutex
 	waiting []packets.Packet // busy is true while there are any
@@ -43,21 +43,21 @@ const (
 )
 
 // board makes room for a message in the engine's channel and counts it.
-// Without it a publisher could overrun a write loop that waits for a
+// It always succeeds. Without it a publisher could overrun a write loop that waits for a
 // processor.
-func (c *client) board() {
+func (c *client) board() bool {
 	o := &c.overflow
-	if o.aboard.Add(1) <= channelLength {
-		return
-	}
-	o.aboard.Add(-1)
-	c.await(loopPatience, func() bool {
+	fits := func() bool {
 		if o.aboard.Add(1) <= channelLength {
 			return true
 		}
 		o.aboard.Add(-1)
 		return false
-	}, func() { o.aboard.Add(1) })
+	}
+	if !fits() {
+		c.await(loopPatience, fits, func() { o.aboard.Add(1) })
+	}
+	return true
 }
 
 // await lets others run until ok says so, and calls late after most, or when
@@ -101,19 +101,24 @@ func (c *client) pass(pk *packets.Packet) passage {
 		return other
 	}
 	o := &c.overflow
-	o.aboard.Add(-1)
 	if !o.busy.Load() && c.isReady() && (pk.FixedHeader.Qos == 0 || c.window == nil || c.window.open()) && !c.conn.full() {
 		return direct
 	}
+	o.put(c, *pk)
+	o.aboard.Add(-1)
+	return aside
+}
+
+// put puts a message aside.
+func (o *overflow) put(c *client, pk packets.Packet) {
 	o.mu.Lock()
 	defer o.mu.Unlock()
-	o.waiting = append(o.waiting, *pk)
+	o.waiting = append(o.waiting, pk)
 	if !o.busy.Load() && !c.conn.start(c.drain) {
 		o.waiting = nil
-		return aside
+		return
 	}
 	o.busy.Store(true)
-	return aside
 }
 
 // drain writes what was put aside, in order, and ends when there is nothing

@@ -159,7 +159,7 @@ func TestClientWithoutAcknowledgementsHoldsUpOnce(t *testing.T) {
 	n := start(t, Options{MaxInflight: 20}, nil, anyone())
 	r, _ := connectRaw(t, n, "r", nil)
 	r.subscribe(1, "a/b", 1)
-	for i := range 1000 { // 50 ms for each beyond the 20th would be 49 s
+	for i := range 1000 { // ackPatience for each beyond the 20th would be minutes
 		if err := n.Publish(numbered(i, 1, 0)); err != nil {
 			t.Fatal(err)
 		}

@@ -114,7 +114,6 @@ func (c *client) room(name string) bool {
 			return false
 		}
 	}
-	c.board()
 	return true
 }
 

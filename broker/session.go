@@ -120,6 +120,7 @@ func (n *Node) dropSubscriptions(c *client, r *right) int {
 		c.unsubscribed(filter)
 		dropped++
 	}
+	n.matches.changed()
 	c.subs.Add(1)
 	return dropped
 }
