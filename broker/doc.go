@@ -20,8 +20,8 @@
 // an inbound PUBLISH with QoS above 0 and such an identifier ends that
 // delivery (the client that already has it loses nothing; it is not sent again
 // after a reconnect). A filter that ends in +/# does not match its parent
-// level. Everything lives in memory: sessions and retained messages end with
-// the process.
+// level. Sessions and retained messages end with the process unless there is
+// an Options.Store.
 //
 // In force for all clients: acknowledgements carry no user properties, and a
 // refused subscription is answered with 0x80 (MQTT 5.0 §3.9.3) whatever the
