@@ -211,6 +211,9 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 
 // readDisconnect notes how the client leaves (MQTT 5.0 §3.14.2).
 func (c *client) readDisconnect(pk *packets.Packet) {
+	if c.proto == 5 && pk.FixedHeader.Remaining == 1 {
+		pk.ReasonCode = c.conn.frames.check.left
+	}
 	changes := pk.Properties.SessionExpiryIntervalFlag
 	if changes && c.expiry == 0 && pk.Properties.SessionExpiryInterval > 0 {
 		return // a protocol error, which the engine knows

@@ -12,16 +12,25 @@
 // topics; publishers held up by a subscriber that does not read; topic aliases
 // that evade access control or outlive their connection; wills that evade it,
 // lose their properties and skip hooks; acknowledgements of the wrong type;
-// passwords in its log.
+// passwords in its log; one space of packet identifiers for both directions,
+// and a QoS 2 publish lost between its PUBREC and its delivery; a receive quota
+// used up by what others have not completed; filters that end in +/# and their
+// parent level, for messages and for retained ones; subscription identifiers
+// left out of retained messages; No Local and Retain As Published of
+// overlapping subscriptions; UNSUBSCRIBE that answers for, and counts, what
+// others have; a SUBSCRIBE that ends the process; a DISCONNECT whose reason is
+// not read; malformed and misplaced packets that go without an answer, or with
+// one that the standards do not know. TestRegressions tries each that a client
+// can see on the bare engine as well: one that passes there can go.
 //
-// What stays, because the engine keeps both packet identifier spaces in one
-// map and has no hook there: a SUBSCRIBE or UNSUBSCRIBE whose packet
-// identifier equals that of an outstanding delivery is refused with 0x91, and
-// an inbound PUBLISH with QoS above 0 and such an identifier ends that
-// delivery (the client that already has it loses nothing; it is not sent again
-// after a reconnect). A filter that ends in +/# does not match its parent
-// level. Sessions and retained messages end with the process unless there is
-// an Options.Store.
+// What stays, and its effect: a client that subscribes with a wildcard, and has
+// a filter for $ topics too, is sent the retained messages of those again. A
+// client with x/+ and x/+/# gets the identifier of the first only on machines
+// with 32 bits. Properties that come twice, and lengths coded in more bytes
+// than needed, are let pass.
+//
+// Sessions and retained messages outlive the process if there is an
+// [Options.Store]; what was acknowledged is in it.
 //
 // In force for all clients: acknowledgements carry no user properties, and a
 // refused subscription is answered with 0x80 (MQTT 5.0 §3.9.3) whatever the

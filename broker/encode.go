@@ -108,6 +108,9 @@ func (c *client) encodePublish(pk *packets.Packet) bool {
 			return false
 		}
 		c.awaitReady()
+		if !c.isReady() {
+			return false // the connection has ended meanwhile
+		}
 	}
 	if mark == 0 && pk.FixedHeader.Qos > 0 && c.sent != nil && c.sent[pk.PacketID] == pk.Created {
 		return false // came while the session was being continued: queued and stored

@@ -182,6 +182,10 @@ func (h *hook) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
 	switch pk.FixedHeader.Type {
 	case 0: // so the engine reports a message that expired, a second time
 		h.n.drops.expired.Add(1)
+	case packets.Pubrel:
+		if c := clientOf(cl); c != nil && c.heir.Load() != nil {
+			atomic.AddInt64(&h.n.server.Info.Inflight, 1) // as in inherit
+		}
 	case packets.Publish:
 		if pk.Expiry > 0 && pk.Expiry < time.Now().Unix() {
 			return

@@ -61,26 +61,30 @@ type checker struct {
 	proto byte   // of the connection; 0 until its CONNECT
 	kept  []byte // of the current body
 	bad   bool   // one was malformed
+	left  byte   // reason of the DISCONNECT, which the engine misses if nothing follows it
 }
 
 func (k *checker) begin(kind byte) {
 	k.kind = kind
-	k.wants = kind == packets.Subscribe || kind == packets.Connect && k.proto == 0
+	k.wants = kind == packets.Subscribe || kind == packets.Disconnect || kind == packets.Connect && k.proto == 0
 }
 
 // body takes a part of a body, and reports whether all is well so far.
 func (k *checker) body(p []byte, last bool) bool {
 	const level = 9 // bytes that hold the protocol's name and level
-	if k.kind == packets.Connect {
+	if k.kind != packets.Subscribe {
 		p = p[:min(len(p), level-len(k.kept))]
 	}
 	k.kept = append(k.kept, p...)
 	if !last {
 		return true
 	}
-	if k.kind == packets.Connect {
+	switch k.kind {
+	case packets.Connect:
 		k.proto = protocolLevel(k.kept)
-	} else {
+	case packets.Disconnect:
+		k.left = k.kept[0]
+	default:
 		k.bad = !wellFormed(k.kept, k.proto)
 	}
 	k.kept = nil
