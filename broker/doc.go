@@ -31,8 +31,10 @@
 // a filter for $ topics too, is sent the retained messages of those again. A
 // client with x/+ and x/+/# gets the identifier of the first only on machines
 // with 32 bits. Properties that come twice, and lengths coded in more bytes
-// than needed, are let pass. Everything lives in memory: sessions and retained
-// messages end with the process.
+// than needed, are let pass.
+//
+// Sessions and retained messages outlive the process if there is an
+// [Options.Store]; what was acknowledged is in it.
 //
 // In force for all clients: acknowledgements carry no user properties, and a
 // refused subscription is answered with 0x80 (MQTT 5.0 §3.9.3) whatever the

@@ -25,7 +25,8 @@ func (n *Node) Injector(name string) *Injector {
 // what remains of its expiry interval, counted from m.Time; what has expired
 // is dropped and counted. It stores nothing: the retain flag reaches the
 // subscriptions with Retain As Published, and that is all. [Handler.Published]
-// never sees m. A message that no client could have published (topic with a
+// never sees m. It does not wait for the store: where it is called from within
+// [Handler.Control], the session's acknowledgement waits. A message that no client could have published (topic with a
 // wildcard, under $SYS/ or $LINK/, a property that is no UTF-8) is an error.
 func (i *Injector) Inject(m *Message) error {
 	if err := m.validate(); err != nil {

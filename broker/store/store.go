@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"go.etcd.io/bbolt"
+	bbolterrors "go.etcd.io/bbolt/errors"
 )
 
 // Options are a store's properties. A zero value means the default.
@@ -230,7 +231,7 @@ func newStore(root string, o Options) *Store {
 // database of its own, because its lock works on all systems.
 func takeLock(root string) (*bbolt.DB, error) {
 	db, err := bbolt.Open(filepath.Join(root, "lock"), 0o600, &bbolt.Options{Timeout: 500 * time.Millisecond, NoSync: true})
-	if errors.Is(err, bbolt.ErrTimeout) {
+	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", root, ErrLocked)
 	}
 	return db, err

@@ -91,18 +91,15 @@ func TestStoreIsAMap(t *testing.T) {
 		defer os.RemoveAll(dir)
 		s, _ := openAt(t, dir)
 		m := newModel()
-		seq := int64(0)
 		ids := rapid.SampledFrom([]string{"a", "b", "c"})
-		pids := rapid.Uint16Range(1, 5)
 		topics := rapid.SampledFrom([]string{"t", "t/u", string(bytes.Repeat([]byte("long"), 500))})
-		entries := map[string]map[uint16]*Entry{}
-		t.Repeat(map[string]func(*rapid.T){
+		actions := queueActions(&s, m)
+		maps.Copy(actions, map[string]func(*rapid.T){
 			"session": func(t *rapid.T) {
 				id, left := ids.Draw(t, "id"), rapid.Int64Range(0, 9).Draw(t, "left")
 				s.PutSession(&Session{ID: id, Left: left})
 				if m.Sessions[id] == nil {
 					m.Sessions[id] = &modelSession{Subs: map[string]byte{}, Queue: map[uint16]string{}, Received: map[uint16]bool{}}
-					entries[id] = map[uint16]*Entry{}
 				}
 				m.Sessions[id].Left = left
 			},
@@ -123,50 +120,6 @@ func TestStoreIsAMap(t *testing.T) {
 				s.Unsubscribe(id, f)
 				if k := m.Sessions[id]; k != nil {
 					delete(k.Subs, f)
-				}
-			},
-			"queue": func(t *rapid.T) {
-				seq++
-				payload := rapid.StringN(0, 9, -1).Draw(t, "payload")
-				for _, id := range []string{"a", "b"} {
-					e := &Entry{PacketID: pids.Draw(t, "pid"), Seq: seq, QoS: rapid.ByteRange(1, 2).Draw(t, "qos")}
-					k := m.Sessions[id]
-					if k == nil || k.Queue[e.PacketID] != "" {
-						continue
-					}
-					s.Queue(id, e, func() *Message { return &Message{Seq: seq, Payload: []byte(payload)} })
-					k.Queue[e.PacketID], m.messages[seq] = entryText(e, payload), payload
-					entries[id][e.PacketID] = e
-				}
-			},
-			"done": func(t *rapid.T) {
-				id, pid := ids.Draw(t, "id"), pids.Draw(t, "pid")
-				s.Done(id, pid, 0)
-				if k := m.Sessions[id]; k != nil {
-					delete(k.Queue, pid)
-				}
-			},
-			"release": func(t *rapid.T) {
-				id, pid := ids.Draw(t, "id"), pids.Draw(t, "pid")
-				s.Release(id, pid)
-				if k := m.Sessions[id]; k != nil && k.Queue[pid] != "" {
-					e := entries[id][pid]
-					e.Released = true
-					k.Queue[pid] = entryText(e, m.messages[e.Seq])
-				}
-			},
-			"receive": func(t *rapid.T) {
-				id, pid := ids.Draw(t, "id"), pids.Draw(t, "pid")
-				s.Receive(id, pid)
-				if k := m.Sessions[id]; k != nil {
-					k.Received[pid] = true
-				}
-			},
-			"forget": func(t *rapid.T) {
-				id, pid := ids.Draw(t, "id"), pids.Draw(t, "pid")
-				s.Forget(id, pid)
-				if k := m.Sessions[id]; k != nil {
-					delete(k.Received, pid)
 				}
 			},
 			"retain": func(t *rapid.T) {
@@ -199,10 +152,64 @@ func TestStoreIsAMap(t *testing.T) {
 				}
 			},
 		})
+		t.Repeat(actions)
 		if err := s.Close(); err != nil {
 			t.Fatal(err)
 		}
 	})
+}
+
+// queueActions are those on the messages of sessions.
+func queueActions(s **Store, m *model) map[string]func(*rapid.T) {
+	seq := int64(0)
+	ids, pids := rapid.SampledFrom([]string{"a", "b", "c"}), rapid.Uint16Range(1, 5)
+	entries := map[[2]any]*Entry{}
+	return map[string]func(*rapid.T){
+		"queue": func(t *rapid.T) {
+			seq++
+			payload := rapid.StringN(0, 9, -1).Draw(t, "payload")
+			for _, id := range []string{"a", "b"} {
+				e := &Entry{PacketID: pids.Draw(t, "pid"), Seq: seq, QoS: rapid.ByteRange(1, 2).Draw(t, "qos")}
+				k := m.Sessions[id]
+				if k == nil || k.Queue[e.PacketID] != "" {
+					continue
+				}
+				(*s).Queue(id, e, func() *Message { return &Message{Seq: seq, Payload: []byte(payload)} })
+				k.Queue[e.PacketID], m.messages[seq] = entryText(e, payload), payload
+				entries[[2]any{id, e.PacketID}] = e
+			}
+		},
+		"done": func(t *rapid.T) {
+			id, pid := ids.Draw(t, "id"), pids.Draw(t, "pid")
+			(*s).Done(id, pid, 0)
+			if k := m.Sessions[id]; k != nil {
+				delete(k.Queue, pid)
+			}
+		},
+		"release": func(t *rapid.T) {
+			id, pid := ids.Draw(t, "id"), pids.Draw(t, "pid")
+			(*s).Release(id, pid)
+			if k := m.Sessions[id]; k != nil && k.Queue[pid] != "" {
+				e := entries[[2]any{id, pid}]
+				e.Released = true
+				k.Queue[pid] = entryText(e, m.messages[e.Seq])
+			}
+		},
+		"receive": func(t *rapid.T) {
+			id, pid := ids.Draw(t, "id"), pids.Draw(t, "pid")
+			(*s).Receive(id, pid)
+			if k := m.Sessions[id]; k != nil {
+				k.Received[pid] = true
+			}
+		},
+		"forget": func(t *rapid.T) {
+			id, pid := ids.Draw(t, "id"), pids.Draw(t, "pid")
+			(*s).Forget(id, pid)
+			if k := m.Sessions[id]; k != nil {
+				delete(k.Received, pid)
+			}
+		},
+	}
 }
 
 func TestTornLog(t *testing.T) {
