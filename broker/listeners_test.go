@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"context"
 	"crypto/ecdsa"
 	"crypto/rand"
 	"crypto/tls"
@@ -471,5 +472,43 @@ func TestClientRates(t *testing.T) {
 			}
 			r.silent("after all")
 		})
+	}
+}
+
+// The session of a client that a certificate names is its own after a restart.
+func TestCertificateSessionOutlivesTheProcess(t *testing.T) {
+	all, ca := every(t)
+	cfg := all
+	cfg.Listeners = []topology.Listener{all.Listeners[0]}
+	cfg.Listeners[0].PeerCertAsUsername = topology.PeerCertCN
+	dir := filepath.Join(t.TempDir(), "store")
+	pump := ca.client(ca.named("pump-8", nil))
+	for round := range 2 {
+		n, err := New(Options{Store: dir})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := n.Apply(context.Background(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		ctx, cancel := context.WithCancel(context.Background())
+		ended := make(chan error, 1)
+		go func() { ended <- n.Run(ctx) }()
+		c, err := ca.reach(n, topology.SSL, topology.SSL, pump)
+		if err != nil {
+			t.Fatal(err)
+		}
+		d, err := dialOver(c, "p", keepSession(3600))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if d.ack.SessionPresent != (round == 1) {
+			t.Errorf("round %d: session present %v", round, d.ack.SessionPresent)
+		}
+		d.raw.Close()
+		cancel()
+		if err := <-ended; err != nil {
+			t.Error(err)
+		}
 	}
 }

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"cmp"
 	"net"
 	"sync/atomic"
 	"time"
@@ -30,7 +31,7 @@ func (c *client) keep() {
 // messages. Left is when its connection ended, 0 if it has not.
 func (c *client) record(left int64, w *will, delay time.Duration) *store.Session {
 	s := &store.Session{
-		ID: c.id, Username: c.claim.username, HasUser: c.claim.hasUser, CommonCN: c.claim.commonCN, Loopback: c.claim.loopback,
+		ID: c.id, Username: c.claim.username, HasUser: c.claim.hasUser, CommonCN: c.claim.commonCN, CertUser: c.claim.certUser, Loopback: c.claim.loopback,
 		Version: c.proto, Expiry: int64(c.expiry / time.Second), Left: left,
 	}
 	if g := c.granted.Load(); g != nil {
@@ -159,8 +160,8 @@ func (n *Node) restoredClient(s *store.Session) *client {
 	cl.Properties.Username = []byte(s.Username)
 	cl.Stop(packets.ErrServerShuttingDown)
 	c := &client{
-		node: n, conn: endedConn(), cl: cl, id: s.ID, username: s.Username, proto: s.Version,
-		claim: claim{id: s.ID, username: s.Username, hasUser: s.HasUser, commonCN: s.CommonCN, loopback: s.Loopback, again: true, restored: true},
+		node: n, conn: endedConn(), cl: cl, id: s.ID, username: cmp.Or(s.CertUser, s.Username), proto: s.Version,
+		claim: claim{id: s.ID, username: s.Username, hasUser: s.HasUser, commonCN: s.CommonCN, certUser: s.CertUser, loopback: s.Loopback, again: true, restored: true},
 		ended: make(chan struct{}), ready: make(chan struct{}), inbound: &received{},
 		expiry: min(time.Duration(s.Expiry)*time.Second, n.opts.SessionExpiry),
 	}

@@ -55,6 +55,7 @@ type Session struct {
 	Username  string
 	HasUser   bool
 	CommonCN  string
+	CertUser  string // the user name that its certificate gave
 	Peer      string // whose grant let it in
 	Loopback  bool
 	Version   byte
@@ -309,7 +310,7 @@ func decodeSubscription(b []byte) (s Subscription, err error) {
 
 func (s *Session) encode() []byte {
 	w := newWriter(len(s.ID) + len(s.Username) + 64)
-	for _, t := range []string{s.ID, s.Username, s.CommonCN, s.Peer} {
+	for _, t := range []string{s.ID, s.Username, s.CommonCN, s.CertUser, s.Peer} {
 		w.str(t)
 	}
 	w.flags(s.HasUser, s.Loopback, s.Will != nil)
@@ -326,7 +327,7 @@ func (s *Session) encode() []byte {
 func decodeSession(b []byte) (*Session, error) {
 	r := reader{b: b}
 	s := &Session{}
-	for _, t := range []*string{&s.ID, &s.Username, &s.CommonCN, &s.Peer} {
+	for _, t := range []*string{&s.ID, &s.Username, &s.CommonCN, &s.CertUser, &s.Peer} {
 		*t = r.str()
 	}
 	will := false
