@@ -96,7 +96,7 @@ func (s *Spool) read(g *segment, limit int) ([]Entry, error) {
 		}
 		if err != nil {
 			// It was whole when it was written or opened: the disk has lost it.
-			s.abandon(g)
+			s.abandonFrom(g)
 			return out, err
 		}
 		b = b[r.size:]
@@ -123,9 +123,9 @@ func (s *Spool) readLong(g *segment, head []byte) ([]byte, error) {
 	return b, err
 }
 
-// abandon gives up what is left of a segment.
-func (s *Spool) abandon(g *segment) {
-	for ; s.cursor.seq < g.end; s.cursor.seq++ {
+// abandonFrom gives up what was not handed out of a segment.
+func (s *Spool) abandonFrom(g *segment) {
+	for s.cursor.seq = max(s.cursor.seq, g.first); s.cursor.seq < g.end; s.cursor.seq++ {
 		if g.finish(s.cursor.seq) {
 			s.live--
 			s.waiting--

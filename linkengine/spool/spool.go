@@ -63,6 +63,7 @@ type Spool struct {
 	mu      sync.Mutex
 	segs    []*segment // the last is written to; never empty while open
 	out     file
+	old     []file // written to their end, and not yet synced
 	pending []byte // not yet written
 	done    []uint64
 	bytes   int64 // of all segments, with what is pending
@@ -74,6 +75,7 @@ type Spool struct {
 	cursor  cursor
 	err     error // of the last attempt to write
 	closed  bool
+	nudges  int
 	settled sync.Cond // synced or err has changed
 
 	kick chan struct{}
@@ -132,8 +134,10 @@ func (s *Spool) Append(data []byte, at time.Time, keep bool) (seq uint64, taken 
 		s.waiting++
 	}
 	s.touch()
-	if len(s.pending) > pendingBytes {
-		s.write()
+	if long := last.size > s.segment; long || len(s.pending) > pendingBytes {
+		if s.write(); long && s.err == nil {
+			s.rotate()
+		}
 	}
 	return seq, taken, nil
 }
@@ -158,12 +162,12 @@ func (s *Spool) Done(seq uint64) {
 // synced if that was asked for. It returns the error of writing, should that
 // fail meanwhile.
 func (s *Spool) Wait(seq uint64) error {
+	s.mu.Lock()
+	defer s.mu.Unlock()
 	if !s.opts.Always {
 		return nil
 	}
-	s.mu.Lock()
-	defer s.mu.Unlock()
-	for s.synced <= seq && s.err == nil && !s.closed {
+	for s.opts.Always && s.synced <= seq && s.err == nil && !s.closed {
 		s.settled.Wait()
 	}
 	if s.synced > seq {
@@ -195,7 +199,7 @@ func (s *Spool) Run(ctx context.Context) error {
 			return s.close()
 		case <-s.kick:
 		}
-		if !s.opts.Always || s.Err() != nil {
+		if s.patient() {
 			pause := time.NewTimer(s.opts.Interval)
 			select {
 			case <-ctx.Done():
@@ -208,6 +212,57 @@ func (s *Spool) Run(ctx context.Context) error {
 	}
 }
 
+// Limit changes what the queue may grow to, and whether [Spool.Wait] waits.
+func (s *Spool) Limit(maxBytes int64, always bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.opts.MaxBytes, s.opts.Always = max(maxBytes, 2*smallSegment), always
+	s.settled.Broadcast()
+}
+
+// AwaitRoom returns when there may be room for a message of so many bytes, or
+// [Spool.Nudge] was called, or the queue is closed.
+func (s *Spool) AwaitRoom(size int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for was := s.nudges; s.bytes+recordSize(size) > s.opts.MaxBytes && was == s.nudges && !s.closed; {
+		s.settled.Wait()
+	}
+}
+
+// Nudge lets those go on that wait for room.
+func (s *Spool) Nudge() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.nudges++
+	s.settled.Broadcast()
+}
+
+// DropOldest removes the oldest segment to make room, and returns how many
+// messages are lost with it: those that were not handed out. The others are
+// from now on only where they were handed to. It reports false if there is but
+// one segment.
+func (s *Spool) DropOldest() (lost int, ok bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if s.closed || len(s.segs) < 2 {
+		return 0, false
+	}
+	g := s.segs[0]
+	if s.cursor.seq < g.end {
+		before := s.waiting
+		s.abandonFrom(g)
+		lost = before - s.waiting
+	}
+	live := g.live
+	n := len(s.segs)
+	if s.drop(); len(s.segs) == n {
+		return lost, false
+	}
+	s.live -= live
+	return lost, true
+}
+
 // Len is the number of messages that are not done.
 func (s *Spool) Len() int {
 	s.mu.Lock()
@@ -215,11 +270,18 @@ func (s *Spool) Len() int {
 	return s.live
 }
 
-// Backlog reports whether there are messages that were not handed out.
-func (s *Spool) Backlog() bool {
+// patient reports whether a flush waits for the interval.
+func (s *Spool) patient() bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.waiting > 0
+	return !s.opts.Always || s.err != nil
+}
+
+// Waiting is the number of messages that were not handed out.
+func (s *Spool) Waiting() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.waiting
 }
 
 // Bytes is the size of the queue's files.

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -155,7 +156,7 @@ func TestAgainstModel(t *testing.T) {
 				}
 			},
 			"": func(t *rapid.T) {
-				if s.Len() != len(waiting)+len(taken) || s.Backlog() != (len(waiting) > 0) {
+				if s.Len() != len(waiting)+len(taken) || s.Waiting() != len(waiting) {
 					t.Fatalf("%d messages, want %d waiting and %d taken", s.Len(), len(waiting), len(taken))
 				}
 			},
@@ -206,6 +207,81 @@ func TestFull(t *testing.T) {
 	}
 	if got := len(all(t, s)); got != n-1 {
 		t.Errorf("%d messages come, want %d", got, n-1)
+	}
+}
+
+// The oldest go to make room; what was handed out is not lost.
+func TestDropOldest(t *testing.T) {
+	s, _, stop := open(t, Options{Dir: t.TempDir(), MaxBytes: 1 << 20, Interval: time.Microsecond})
+	defer stop()
+	room := func() (lost int) {
+		for {
+			_, _, err := s.Append(binary.BigEndian.AppendUint32(nil, 0), time.UnixMilli(0), false)
+			if err == nil {
+				return lost
+			}
+			n, ok := s.DropOldest()
+			if !errors.Is(err, ErrFull) || !ok {
+				t.Fatal(err, ok)
+			}
+			lost += n
+		}
+	}
+	total := 0
+	for lost := 0; lost == 0; total++ {
+		lost = room()
+		if s.Waiting() != total+1-lost {
+			t.Fatalf("%d wait of %d, %d lost", s.Waiting(), total+1, lost)
+		}
+	}
+	before := s.Waiting()
+	es, err := s.Next(1 << 10)
+	if err != nil || len(es) == 0 {
+		t.Fatal(len(es), err)
+	}
+	lost, ok := s.DropOldest()
+	if !ok || lost == 0 || s.Waiting() != before-len(es)-lost || s.Len() != s.Waiting() {
+		t.Fatalf("%d handed out, %d lost, %d of %d wait, %d live", len(es), lost, s.Waiting(), before, s.Len())
+	}
+	if got := len(all(t, s)); got != before-len(es)-lost {
+		t.Errorf("%d come", got)
+	}
+}
+
+func TestAwaitRoom(t *testing.T) {
+	s, _, stop := open(t, Options{Dir: t.TempDir(), MaxBytes: 128 << 10, Interval: time.Microsecond})
+	defer stop()
+	var seqs []uint64
+	for {
+		seq, _, err := s.Append(make([]byte, 1000), time.Now(), true)
+		if err != nil {
+			break
+		}
+		seqs = append(seqs, seq)
+	}
+	waited := make(chan struct{})
+	go func() {
+		defer close(waited)
+		s.AwaitRoom(1000)
+	}()
+	for _, seq := range seqs {
+		s.Done(seq)
+	}
+	<-waited
+	s.Limit(1, false)
+	waited = make(chan struct{})
+	go func() {
+		defer close(waited)
+		s.AwaitRoom(1 << 20)
+	}()
+	for {
+		s.Nudge()
+		select {
+		case <-waited:
+			return
+		default:
+			runtime.Gosched()
+		}
 	}
 }
 

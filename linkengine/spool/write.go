@@ -1,6 +1,9 @@
 package spool
 
-import "fmt"
+import (
+	"errors"
+	"fmt"
+)
 
 // flush writes and syncs what has gathered, and removes what is done with.
 func (s *Spool) flush() {
@@ -9,10 +12,11 @@ func (s *Spool) flush() {
 	s.dirty = false
 	s.bookDone()
 	s.write()
-	upTo, out := s.next, s.out
 	if s.err == nil {
+		upTo, out, old := s.next, s.out, s.old
+		s.old = nil
 		s.mu.Unlock() // publishers go on meanwhile
-		err := out.Sync()
+		err := settle(out, old)
 		s.mu.Lock()
 		if err != nil {
 			s.fail("sync", err)
@@ -26,6 +30,15 @@ func (s *Spool) flush() {
 		return
 	}
 	s.tidy()
+}
+
+// settle syncs what is written to, and ends those that are not any more.
+func settle(out file, old []file) error {
+	var errs []error
+	for _, f := range old {
+		errs = append(errs, f.Sync(), f.Close())
+	}
+	return errors.Join(append(errs, out.Sync())...)
 }
 
 // bookDone puts what was done since the last flush into records. They go into
@@ -73,11 +86,8 @@ func (s *Spool) fail(doing string, err error) {
 // tidy starts a new segment when the last is long, or holds nothing that is
 // still wanted, and removes those in front that nobody wants.
 func (s *Spool) tidy() {
-	last := s.segs[len(s.segs)-1]
-	if last.size > s.segment || s.live == 0 && last.size > smallSegment {
-		if len(s.pending) == 0 && s.rotate() != nil {
-			return
-		}
+	if s.live == 0 && len(s.pending) == 0 && s.segs[len(s.segs)-1].size > smallSegment {
+		s.rotate()
 	}
 	for len(s.segs) > 1 && s.segs[0].live == 0 {
 		n := len(s.segs)
@@ -87,13 +97,15 @@ func (s *Spool) tidy() {
 	}
 }
 
-func (s *Spool) rotate() error {
+// rotate goes on in a new segment.
+func (s *Spool) rotate() {
 	old := s.out
 	if err := s.begin(); err != nil {
 		s.fail("begin a segment of", err)
-		return err
+		return
 	}
-	return old.Close()
+	s.old = append(s.old, old)
+	s.touch()
 }
 
 // close writes what is left. The queue takes nothing more.
@@ -107,6 +119,9 @@ func (s *Spool) close() error {
 	s.closed = true
 	s.settled.Broadcast()
 	s.cursor.close()
+	if err := settle(s.out, s.old); err != nil && s.err == nil {
+		s.fail("sync", err)
+	}
 	if err := s.out.Close(); err != nil && s.err == nil {
 		s.fail("close", err)
 	}
