@@ -15,7 +15,8 @@
 // is never forwarded again.
 //
 // The engine decides nothing about which links there are, and keeps nothing on
-// disk but the last incarnation.
+// disk but the last incarnation, and the queues of links that ask for it
+// (package spool).
 package linkengine
 
 import (
@@ -103,7 +104,7 @@ const housekeeping = time.Second
 
 // Run runs the links until ctx ends. Then it asks the peers to forget its
 // routes, sends what is queued as far as that goes within a second, and
-// returns with nothing left running.
+// returns with nothing left running but queues on disk; see [Engine.Close].
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.start(); err != nil {
 		return fmt.Errorf("link engine: %w", err)
@@ -147,7 +148,7 @@ func (e *Engine) stopAll() {
 	e.running = false
 	var stopping sync.WaitGroup
 	for _, l := range *e.links.Load() {
-		stopping.Go(func() { l.stop(context.Background(), finishGrace) })
+		stopping.Go(func() { l.stop(context.Background(), finishGrace, true) })
 	}
 	stopping.Wait()
 }
@@ -163,6 +164,9 @@ func (e *Engine) keepHouse(now time.Time) {
 	for _, l := range links {
 		if f := l.fwd.Load(); f != nil {
 			f.Expire(now)
+		}
+		if d := l.disk.Load(); d != nil {
+			d.check()
 		}
 		l.rates.sample(now, &l.matched)
 	}
@@ -215,7 +219,7 @@ func (e *Engine) Remove(ctx context.Context, peer string) error {
 	}
 	delete(links, peer)
 	e.links.Store(&links)
-	l.stop(ctx, 0)
+	l.stop(ctx, 0, false)
 	e.forget(peer)
 	return nil
 }

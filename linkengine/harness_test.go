@@ -104,7 +104,15 @@ func begin(t testing.TB, name string, peers []string, opts ...siteOption) *site 
 		})
 	}
 	var once sync.Once
-	s.stop = func() { once.Do(func() { cancel(); running.Wait() }) }
+	s.stop = func() {
+		once.Do(func() {
+			cancel()
+			running.Wait()
+			if err := engine.Close(); err != nil {
+				t.Errorf("%s: %v", name, err)
+			}
+		})
+	}
 	t.Cleanup(s.stop)
 	eventually(t, "the listener opens", func() bool {
 		l := node.Listeners()

@@ -46,7 +46,10 @@ func (l *link) prepare(ctx context.Context, c topology.Change) error {
 	old := *l.cfg.Load()
 	if c.Op == topology.Delete || !c.Link.Enable {
 		l.held.Store(old.Enable)
-		l.stop(ctx, 0)
+		l.stop(ctx, 0, true)
+		if d := l.disk.Load(); d != nil { // opened again should the link go on
+			return d.close()
+		}
 		return nil
 	}
 	cfg := c.Link

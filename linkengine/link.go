@@ -43,6 +43,7 @@ type link struct {
 	announcer atomic.Pointer[actor.Actor]         // nil while there is none
 	fwd       atomic.Pointer[forwarder.Forwarder] // nil while there is none
 	swap      sync.Mutex                          // held while fwd is replaced
+	disk      atomic.Pointer[disk]                // nil if messages wait in memory alone
 
 	// Guarded by Engine.changing. There may be a forwarder without an actor:
 	// then it only keeps what is queued.
@@ -84,14 +85,22 @@ func (l *link) start() error {
 		l.presence.become(topology.InboundAbsent, "")
 	}
 	l.table.Follow(cfg.Topics)
+	l.openDisk(cfg)
 	l.startForwarder(cfg)
 	l.startActor(cfg)
 	return nil
 }
 
 // stop ends everything, and asks the peer to forget our routes unless ctx has
-// ended.
-func (l *link) stop(ctx context.Context, grace time.Duration) {
+// ended. What is on disk is kept if the link is to start again in another life,
+// in this one with keep.
+func (l *link) stop(ctx context.Context, grace time.Duration, keep bool) {
+	if d := l.disk.Load(); d != nil {
+		d.release()
+		if !keep {
+			defer d.discard()
+		}
+	}
 	if l.stopForward == nil {
 		return
 	}
@@ -116,7 +125,7 @@ func (l *link) change(ctx context.Context, cfg topology.Link) error {
 	l.cfg.Store(&cfg)
 	switch {
 	case !cfg.Enable && (held || l.stopActor != nil):
-		l.stop(ctx, 0)
+		l.stop(ctx, 0, false)
 		l.forget(l.peer)
 		l.presence.become(topology.InboundAbsent, "")
 		return nil
@@ -126,6 +135,7 @@ func (l *link) change(ctx context.Context, cfg topology.Link) error {
 	case old.Equal(cfg):
 		return nil
 	}
+	l.openDisk(cfg)
 	moved := !sameRoad(old, cfg)
 	if moved || !samePool(old, cfg) {
 		l.replaceForwarder(cfg)
@@ -147,6 +157,7 @@ func (l *link) keepQueue(old, cfg topology.Link) {
 	if l.fwd.Load() == nil || old.Equal(cfg) {
 		return
 	}
+	l.openDisk(cfg)
 	l.parkForwarder(cfg)
 	l.table.Follow(cfg.Topics)
 }
@@ -160,12 +171,16 @@ func sameRoad(a, b topology.Link) bool {
 
 func samePool(a, b topology.Link) bool {
 	return a.PoolSize == b.PoolSize && a.MaxInflight == b.MaxInflight &&
-		queueBytes(a) == queueBytes(b) && queueAge(a) == queueAge(b) && a.RetryInterval.Value == b.RetryInterval.Value && a.Queue.WhenFull == b.Queue.WhenFull
+		queueBytes(a) == queueBytes(b) && queueAge(a) == queueAge(b) && a.RetryInterval.Value == b.RetryInterval.Value && a.Queue.WhenFull == b.Queue.WhenFull && durable(a) == durable(b)
 }
 
 // queueBytes is the bound of one lane's queue. EMQX's max_buffer_bytes is for
 // each worker; clink's own max_bytes for the whole link.
 func queueBytes(cfg topology.Link) int64 {
+	if durable(cfg) { // then max_bytes is for what is on disk
+		n, _ := diskLimit(cfg)
+		return max(min(n/int64(max(cfg.PoolSize, 1)), laneBytes), 1)
+	}
 	if n := cfg.Queue.MaxBytes.Bytes; n > 0 {
 		return max(n/int64(max(cfg.PoolSize, 1)), 1)
 	}
@@ -177,6 +192,9 @@ func queueBytes(cfg topology.Link) int64 {
 
 func queueAge(cfg topology.Link) time.Duration {
 	age := cfg.Queue.MaxAge.Value
+	if age == 0 && durable(cfg) {
+		age = diskAge
+	}
 	if age == 0 {
 		age = cfg.ResourceOpts.RequestTTL.Value
 	}
@@ -225,7 +243,7 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 	return forwarder.New(forwarder.Options{
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
-		Peer: l, Counters: &l.counters,
+		Peer: l, Counters: &l.counters, Store: l.store(),
 		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
 			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
 		},
@@ -279,13 +297,14 @@ func (e *Engine) prefix(cfg topology.Link) string {
 // forward takes a message for the peer.
 func (l *link) forward(m *wire.Forward, key uint64) {
 	l.matched.Add(1)
+	item := forwarder.NewItem(m, key)
 	for {
 		f := l.fwd.Load()
 		if f == nil {
-			l.counters.Drop(forwarder.Stopped)
+			l.leaveBehind(&item)
 			return
 		}
-		if f.Forward(m, key) {
+		if f.Forward(&item) {
 			return
 		}
 		l.awaitSwap()

@@ -24,7 +24,7 @@ func (h handler) Published(m *broker.Message) {
 	for _, peer := range peers {
 		l := links[peer]
 		switch {
-		case l == nil || !l.cfg.Load().Enable || l.fwd.Load() == nil:
+		case l == nil || !l.cfg.Load().Enable || l.fwd.Load() == nil && l.disk.Load() == nil:
 			continue
 		case !within(exports[peer], m.Topic):
 			l.counters.Note(notExported)

@@ -73,6 +73,10 @@ func (l *link) metrics() topology.LinkMetrics {
 		g := f.Gauges()
 		m.Queuing, m.QueueBytes, m.Inflight = g.Queuing, g.QueueBytes, g.Inflight
 	}
+	if d := l.disk.Load(); d != nil && d.spool.Len() > 0 {
+		m.Queuing += int64(d.spool.Waiting())
+		m.QueueBytes = max(m.QueueBytes, d.spool.Bytes())
+	}
 	m.Rate, m.RateLast5m, m.RateMax = l.rates.get()
 	return m
 }

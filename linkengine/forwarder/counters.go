@@ -55,6 +55,20 @@ func (c *Counters) Drop(reason string) {
 	c.count(&c.Dropped, reason)
 }
 
+// DropMany counts n dropped messages.
+func (c *Counters) DropMany(reason string, n int) {
+	if n <= 0 {
+		return
+	}
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.Dropped.Add(uint64(n))
+	if c.reasons == nil {
+		c.reasons = make(map[string]uint64)
+	}
+	c.reasons[reason] += uint64(n)
+}
+
 // answered counts a PUBACK. 0x10, no matching subscribers, is success as well
 // (section 9.6).
 func (c *Counters) answered(code byte) {

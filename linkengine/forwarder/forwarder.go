@@ -10,7 +10,8 @@
 //
 // Every message that is taken ends as one of: success, failed, dropped, or
 // still queued; a reason is counted for the ones that do not arrive. The
-// package does not decide which messages the peer may have.
+// package does not decide which messages the peer may have. With a [Store]
+// messages outlive the process, and more of them may wait than memory holds.
 package forwarder
 
 import (
@@ -68,12 +69,17 @@ type Options struct {
 	WhenFull string
 	Peer     Peer
 	Counters *Counters
+	Store    Store // nil: messages are in memory alone; what it holds is sent first
 }
 
 // A Forwarder is the pool of one link.
 type Forwarder struct {
-	lanes []*lane
-	grace atomic.Int64 // how long Run goes on after its context has ended
+	lanes    []*lane
+	store    Store
+	bytes    int64
+	counters *Counters
+	more     chan struct{} // see feed
+	grace    atomic.Int64  // how long Run goes on after its context has ended
 }
 
 // Gauges are the figures of the moment.
@@ -82,19 +88,26 @@ type Gauges struct{ Queuing, QueueBytes, Inflight int64 }
 // New returns a forwarder that accepts messages from now on and sends them
 // while Run runs.
 func New(opts Options) *Forwarder {
-	f := &Forwarder{}
+	f := &Forwarder{store: opts.Store, bytes: opts.Bytes, counters: opts.Counters, more: make(chan struct{}, 1)}
 	for i := range max(opts.Lanes, 1) {
-		f.lanes = append(f.lanes, newLane(i+1, opts))
+		f.lanes = append(f.lanes, newLane(i+1, opts, f.more))
 	}
 	return f
 }
 
 // Forward takes a message for the peer, and reports false if the forwarder has
-// ended and takes nothing more. Messages with the same key keep their order.
-// With [Block] it waits for room; otherwise it never waits.
-func (f *Forwarder) Forward(m *wire.Forward, key uint64) bool {
-	return f.lanes[key%uint64(len(f.lanes))].push(entry{rec: m, key: key, at: time.Now(), size: size(m)})
+// ended and takes nothing more. With [Block] it waits for room; otherwise it
+// waits at most until the message is stored.
+func (f *Forwarder) Forward(i *Item) bool {
+	l := f.lane(i.key)
+	if i.Store(f.store, l.roomFor(i.size), f.counters) {
+		return l.push(i.entry)
+	}
+	f.wanted()
+	return true
 }
+
+func (f *Forwarder) lane(key uint64) *lane { return f.lanes[key%uint64(len(f.lanes))] }
 
 // Run connects and sends until ctx ends. Within the grace of Finish it then
 // goes on with what is queued. Afterwards nothing of it runs, and nothing more
@@ -103,6 +116,9 @@ func (f *Forwarder) Run(ctx context.Context) {
 	var running sync.WaitGroup
 	for _, l := range f.lanes {
 		running.Go(func() { l.run(ctx, &f.grace) })
+	}
+	if f.store != nil {
+		running.Go(func() { f.feed(ctx) })
 	}
 	running.Wait()
 	for _, l := range f.lanes {
@@ -125,14 +141,15 @@ func (f *Forwarder) Hurry() {
 }
 
 // Leave hands what the forwarder still holds to its successor, in order, or
-// with none drops it. Run must have ended.
+// with none drops what is not stored. Run must have ended.
 func (f *Forwarder) Leave(successor *Forwarder) {
 	for _, l := range f.lanes {
 		for _, e := range l.leave() {
-			if successor == nil {
+			switch {
+			case successor != nil:
+				successor.lane(e.key).adopt(e)
+			case e.stored == 0:
 				l.opts.Counters.Drop(Stopped)
-			} else {
-				successor.lanes[e.key%uint64(len(successor.lanes))].adopt(e)
 			}
 		}
 	}
@@ -144,6 +161,7 @@ func (f *Forwarder) Expire(now time.Time) {
 	for _, l := range f.lanes {
 		l.expire(now)
 	}
+	f.wanted()
 }
 
 // Gauges returns the figures of all lanes together.

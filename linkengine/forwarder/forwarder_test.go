@@ -110,7 +110,7 @@ func TestTooLarge(t *testing.T) {
 	in(t, forwarder.Options{Lanes: 1}, packets.Properties{MaximumPacketSize: &limit}, func(t *testing.T, w *world) {
 		far := <-w.ends
 		for qos := range byte(2) {
-			w.Forward(&wire.Forward{QoS: qos, Topic: "large", Payload: make([]byte, 400)}, 0)
+			forward(w, &wire.Forward{QoS: qos, Topic: "large", Payload: make([]byte, 400)}, 0)
 			w.send(qos, "small")
 		}
 		expect(t, far.topics(t), "0:small 2:small")
@@ -150,7 +150,7 @@ func TestFull(t *testing.T) {
 				w.send(1, "1")
 				expect(t, far.topics(t), "1:1") // in flight, and counts
 				w.send(1, "2", "3", "4")
-				w.Forward(&wire.Forward{QoS: 1, Topic: "x", Payload: make([]byte, three)}, 0) // would never fit
+				forward(w, &wire.Forward{QoS: 1, Topic: "x", Payload: make([]byte, three)}, 0) // would never fit
 				far.ack(1, 0)
 				got := far.topics(t)
 				far.ack(2, 0)
@@ -233,12 +233,12 @@ func TestLeave(t *testing.T) {
 		opts := forwarder.Options{Lanes: 3, Peer: w, Counters: &w.counters, Dial: w.dial, Topic: "$LINK/cluster/msg/a"}
 		old := forwarder.New(opts)
 		for i := range 30 {
-			old.Forward(&wire.Forward{QoS: 1, Topic: fmt.Sprint(i), From: fmt.Sprint(i % 7)}, uint64(i%7))
+			forward(old, &wire.Forward{QoS: 1, Topic: fmt.Sprint(i), From: fmt.Sprint(i % 7)}, uint64(i%7))
 		}
 		ctx, cancel := context.WithCancel(t.Context())
 		cancel()
 		old.Run(ctx)
-		if old.Forward(&wire.Forward{}, 0) {
+		if forward(old, &wire.Forward{}, 0) {
 			t.Error("a forwarder that has ended takes messages")
 		}
 		opts.Lanes = 2
@@ -296,8 +296,8 @@ func TestFinish(t *testing.T) {
 		ended := make(chan struct{})
 		go func() { f.Run(ctx); close(ended) }()
 		far := <-w.ends
-		f.Forward(&wire.Forward{QoS: 1, Topic: "1"}, 0)
-		f.Forward(&wire.Forward{QoS: 1, Topic: "2"}, 0)
+		forward(f, &wire.Forward{QoS: 1, Topic: "1"}, 0)
+		forward(f, &wire.Forward{QoS: 1, Topic: "2"}, 0)
 		synctest.Wait()
 		f.Finish(time.Second)
 		cancel()

@@ -16,11 +16,12 @@ const settled = 5 * time.Second
 
 // An entry is a message on its way.
 type entry struct {
-	rec  *wire.Forward
-	key  uint64
-	at   time.Time
-	size int
-	dup  bool // was sent before
+	rec    *wire.Forward
+	key    uint64
+	at     time.Time
+	size   int
+	dup    bool   // was sent before
+	stored uint64 // its number in the store; 0: it is not there
 }
 
 // A slot is an entry that was written, in the order of writing.
@@ -52,6 +53,7 @@ type lane struct {
 	room        sync.Cond
 	wake        chan struct{}
 	hurry       chan struct{}
+	more        chan struct{} // there may be room for what is stored
 
 	progress time.Time // last PUBACK, or the first message in flight
 	stalled  chan struct{}
@@ -61,9 +63,10 @@ type lane struct {
 	reason    string // why it is not connected
 }
 
-func newLane(n int, opts Options) *lane {
-	l := &lane{opts: opts, n: n, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stalled: make(chan struct{}, 1), topics: make(map[string]int)}
+func newLane(n int, opts Options, more chan struct{}) *lane {
+	l := &lane{opts: opts, n: n, more: more, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stalled: make(chan struct{}, 1), topics: make(map[string]int)}
 	l.room.L = &l.mu
+	l.lost = opts.Store != nil && opts.Store.Waiting() // in another life
 	return l
 }
 
@@ -72,7 +75,7 @@ func newLane(n int, opts Options) *lane {
 func (l *lane) push(e entry) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	for l.opts.Bytes > 0 && l.bytes+int64(e.size) > l.opts.Bytes && !l.closed {
+	for e.stored == 0 && l.opts.Bytes > 0 && l.bytes+int64(e.size) > l.opts.Bytes && !l.closed {
 		if int64(e.size) > l.opts.Bytes || !l.makeRoom() {
 			l.opts.Counters.Drop(QueueFull)
 			return true
@@ -85,6 +88,13 @@ func (l *lane) push(e entry) bool {
 	l.queue.pushBack(e)
 	l.signal()
 	return true
+}
+
+// roomFor reports whether a stored message may be kept in memory as well.
+func (l *lane) roomFor(size int) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.opts.Bytes == 0 || l.bytes+int64(size) <= l.opts.Bytes
 }
 
 // makeRoom drops the oldest entry, waits, or reports that there is no room.
@@ -107,6 +117,7 @@ func (l *lane) makeRoom() bool {
 // discard counts an entry that was taken out of its queue.
 func (l *lane) discard(e entry, reason string) {
 	l.bytes -= int64(e.size)
+	l.over(&e)
 	l.opts.Counters.Drop(reason)
 }
 
@@ -294,6 +305,7 @@ func (l *lane) book(id uint16) bool {
 func (l *lane) finish(s *slot) {
 	s.done = true
 	s.rec = nil
+	l.over(&s.entry)
 	l.bytes -= int64(s.size)
 	for l.sent.len() > 0 && l.sent.at(0).done {
 		l.sent.popFront()

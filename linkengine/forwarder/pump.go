@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"clink/linkengine/client"
+	"clink/linkengine/wire"
 )
 
 const (
@@ -178,7 +179,7 @@ func (p *pump) take(now time.Time) bool {
 	for room := batchBytes; room > 0 && len(p.batch) < batchCount && p.queue.len() > 0; {
 		e := *p.queue.at(0)
 		switch {
-		case p.opts.MaxAge > 0 && now.Sub(e.at) > p.opts.MaxAge:
+		case p.opts.MaxAge > 0 && now.Sub(e.at) > p.opts.MaxAge, expired(e.rec, now):
 			p.discard(p.queue.popFront(), Expired)
 			continue
 		case p.topics[e.rec.Topic] > 0: // its route is back, and older ones go first
@@ -196,6 +197,13 @@ func (p *pump) take(now time.Time) bool {
 		room -= e.size
 	}
 	return len(p.batch) > 0
+}
+
+// expired reports whether a message has outlived its own expiry interval
+// (MQTT 5.0 §3.3.2.3.3).
+func expired(m *wire.Forward, now time.Time) bool {
+	p := &m.Properties
+	return p.HasMessageExpiry && now.UnixMilli()-m.Timestamp > int64(p.MessageExpiry)*1000
 }
 
 // identify gives a slot a packet identifier, unless the window is full.

@@ -151,7 +151,7 @@ func in(t *testing.T, opts forwarder.Options, connack packets.Properties, test f
 
 func (w *world) send(qos byte, topics ...string) {
 	for _, topic := range topics {
-		w.Forward(&wire.Forward{QoS: qos, Topic: topic}, 0)
+		forward(w, &wire.Forward{QoS: qos, Topic: topic}, 0)
 	}
 }
 
@@ -176,4 +176,12 @@ func expect(t *testing.T, got, want string) {
 	if got != want {
 		t.Errorf("got %q, want %q", got, want)
 	}
+}
+
+// taker is a forwarder.
+type taker interface{ Forward(*forwarder.Item) bool }
+
+func forward(f taker, m *wire.Forward, key uint64) bool {
+	i := forwarder.NewItem(m, key)
+	return f.Forward(&i)
 }

@@ -63,7 +63,7 @@ func (e *embedded) Run(ctx context.Context) error {
 		defer stop()
 		return e.node.Run(nodeCtx)
 	})
-	return g.Wait()
+	return errors.Join(g.Wait(), e.engine.Close())
 }
 
 // Links implements [reconciler.Target].
