@@ -3,7 +3,6 @@ package broker
 import (
 	"bufio"
 	"context"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -16,7 +15,13 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-var killRounds = flag.Int("kill-rounds", 2, "how often a node is killed in each test that kills one")
+// killRounds is how often a node is killed in each test that kills one.
+func killRounds() int {
+	if os.Getenv("CLINK_LONG") != "" {
+		return 20
+	}
+	return 2
+}
 
 // TestKilledNode is no test: the tests that kill a node run this program again,
 // with only it, to have a node in a process of its own.
@@ -164,7 +169,7 @@ func collect(t *testing.T, d *device) map[string][]int {
 }
 
 func TestKillLosesNoQoS1(t *testing.T) {
-	for round := range *killRounds {
+	for round := range killRounds() {
 		dir := filepath.Join(t.TempDir(), "store")
 		acked, _ := killDuring(t, dir, round, 1)
 		v := startVictim(t, dir)
@@ -198,7 +203,7 @@ func TestKillLosesNoQoS1(t *testing.T) {
 // A subscriber and publishers of QoS 2 go on after the kill with the exchanges
 // they had under way, and every message comes once.
 func TestKillKeepsExactlyOnce(t *testing.T) {
-	for round := range *killRounds {
+	for round := range killRounds() {
 		dir := filepath.Join(t.TempDir(), "store")
 		acked, sent := killDuring(t, dir, round, 2)
 		v := startVictim(t, dir)
