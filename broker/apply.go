@@ -30,6 +30,7 @@ func (n *Node) Apply(ctx context.Context, cfg Config) error {
 		return err
 	}
 	n.bounds.Store(newBounds(&n.opts, cfg.MQTT))
+	n.shortenIdle(n.bounds.Load().expiry)
 	n.keepalive.Store(int64(serverKeepalive))
 	if d := cfg.MQTT.ServerKeepalive; !d.IsZero() {
 		n.keepalive.Store(int64(d.Value))
@@ -89,6 +90,17 @@ func (n *Node) recheck(a *access, c *client) packets.Code {
 		return packets.ErrAdministrativeAction
 	}
 	return packets.CodeSuccess
+}
+
+// rejudge looks at c's subscriptions again if its rights changed while some
+// were taken in: whoever changed them may not have seen these.
+func (n *Node) rejudge(c *client) {
+	now := c.right.Load()
+	if now == c.request.judged || n.dropSubscriptions(c, now) == 0 {
+		return
+	}
+	c.revoked.Store(true)
+	n.disconnect(c, packets.ErrAdministrativeAction)
 }
 
 func (n *Node) enforceIdle(a *access, s *idle) {

@@ -3,7 +3,6 @@ package broker
 import (
 	"strings"
 	"sync/atomic"
-	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -192,12 +191,13 @@ func (c *client) control(pk *packets.Packet) error {
 	return packets.CodeSuccessIgnore
 }
 
-// OnPublishDropped is called when the engine's queue is full, which room does
-// not let happen.
+// OnPublishDropped is called when the engine's queue is full: a publisher was
+// quicker than a write loop that got no processor. It ends what room and board
+// began; pk is the publisher's packet.
 func (h *hook) OnPublishDropped(cl *mqtt.Client, pk packets.Packet) {
 	h.n.drops.queue.Add(1)
-	if c := clientOf(cl); c != nil && pk.FixedHeader.Qos > 0 {
-		c.lost(pk.Created)
+	if c := clientOf(cl); c != nil {
+		c.overrun(&pk)
 	}
 }
 
@@ -215,10 +215,7 @@ func (h *hook) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
 		if c := clientOf(cl); c != nil && c.heir.Load() != nil {
 			atomic.AddInt64(&h.n.server.Info.Inflight, 1) // as in inherit
 		}
-	case packets.Publish:
-		if pk.Expiry > 0 && pk.Expiry < time.Now().Unix() {
-			return
-		}
+	case packets.Publish: // expired ones too: they are dropped where they would be sent
 		if c := clientOf(cl); c != nil && c.heir.Load() != nil {
 			c.heir.Load().inherit(pk)
 		}
@@ -233,6 +230,7 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 		return pk
 	}
 	r, b := c.right.Load(), h.n.bounds.Load()
+	c.request.judged = r
 	c.meter()
 	for i := range pk.Filters {
 		s := &pk.Filters[i]
@@ -260,6 +258,7 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 	c.subs.Add(1)
 	c.hasSubscribed()
 	c.subscribedTo(pk.Filters[:c.request.filters], codes)
+	defer h.n.rejudge(c)
 	if c.session != nil {
 		return
 	}

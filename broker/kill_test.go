@@ -96,12 +96,18 @@ func (v *victim) connect(t *testing.T, id string, opts ...connectOption) *device
 }
 
 // load publishes numbers from many publishers at once until the node is gone,
-// and returns for each how many were acknowledged, and how many were sent.
-func (v *victim) load(t *testing.T, publishers int, qos byte, killed <-chan struct{}) (acked, sent []int) {
+// and returns for each how many were acknowledged, and how many were sent. It
+// closes began once all have connected, and one has been acknowledged.
+func (v *victim) load(t *testing.T, publishers int, qos byte, began chan<- struct{}, killed <-chan struct{}) (acked, sent []int) {
+	begin := sync.OnceFunc(func() { close(began) })
+	defer begin()
+	all := make([]*device, publishers)
+	for p := range all {
+		all[p] = v.connect(t, fmt.Sprintf("pub%d", p), keepSession(3600))
+	}
 	acked, sent = make([]int, publishers), make([]int, publishers)
 	var wg sync.WaitGroup
-	for p := range publishers {
-		d := v.connect(t, fmt.Sprintf("pub%d", p), keepSession(3600))
+	for p, d := range all {
 		wg.Go(func() {
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			defer cancel()
@@ -119,6 +125,7 @@ func (v *victim) load(t *testing.T, publishers int, qos byte, killed <-chan stru
 					return
 				}
 				acked[p] = i + 1
+				begin()
 			}
 		})
 	}
@@ -132,10 +139,11 @@ func killDuring(t *testing.T, dir string, round int, qos byte) (acked, sent []in
 	s := v.connect(t, "sub", keepSession(3600))
 	s.subOpts(t, paho.SubscribeOptions{Topic: "load/#", QoS: 2})
 	s.raw.Close() // its session goes on without it
-	killed := make(chan struct{})
+	began, killed := make(chan struct{}), make(chan struct{})
 	probe := v.connect(t, "probe")
 	go func() {
 		defer close(killed)
+		<-began
 		for range 50 + 37*round { // as long as some exchanges take
 			ctx, cancel := context.WithTimeout(context.Background(), patience)
 			_, _ = probe.Publish(ctx, &paho.Publish{Topic: "probe", QoS: 1})
@@ -143,7 +151,7 @@ func killDuring(t *testing.T, dir string, round int, qos byte) (acked, sent []in
 		}
 		v.kill()
 	}()
-	acked, sent = v.load(t, 8, qos, killed)
+	acked, sent = v.load(t, 8, qos, began, killed)
 	<-killed
 	return acked, sent
 }

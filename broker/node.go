@@ -207,7 +207,7 @@ func (n *Node) Run(ctx context.Context) error {
 	}
 	n.applying.Unlock()
 	if err != nil {
-		return fmt.Errorf("broker: start: %w", err)
+		return errors.Join(fmt.Errorf("broker: start: %w", err), n.stop())
 	}
 	n.keepHouse(ctx)
 	return n.stop()

@@ -21,8 +21,8 @@ import (
 const channelLength = 256
 
 const (
-	loopPatience = 100 * time.Millisecond // of a publisher with a write loop; it never is that long
-	ackPatience  = 250 * time.Millisecond // of a publisher with a client that has not acknowledged enough
+	loopPatience = time.Second // of a publisher with a write loop, which waits for nothing but a processor
+	ackPatience  = time.Second // of a publisher with a client that has not acknowledged enough, or gets no processor
 )
 
 // An overflow holds messages that wait to be written to one client.

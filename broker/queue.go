@@ -169,6 +169,26 @@ func (c *client) taken(pk *packets.Packet) {
 	}
 }
 
+// overrun ends what was begun for a message that found no place in the engine's
+// queue, which the engine forgets next.
+func (c *client) overrun(pk *packets.Packet) {
+	c.queued.Add(-1)
+	c.overflow.aboard.Add(-1)
+	if pk.FixedHeader.Qos > 0 {
+		c.lost(pk.Created)
+		for _, kept := range c.cl.State.Inflight.GetAll(false) {
+			if kept.Created == pk.Created && kept.FixedHeader.Type == packets.Publish {
+				c.held.drop(kept.PacketID)
+				atomic.AddInt64(&c.node.server.Info.Inflight, -1)
+				return
+			}
+		}
+	}
+	if size := sizeOf(pk); size > c.node.bounds.Load().small {
+		c.uncharge(size)
+	}
+}
+
 // awaitRoom waits until something was taken out of the queue. It is called for
 // retained messages, in the goroutine that reads from the client: so it must
 // not wait for acknowledgements, and says so by returning false.

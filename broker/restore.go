@@ -125,7 +125,7 @@ func (n *Node) restoreSession(s *store.Session, clock, now time.Time) bool {
 	if left.IsZero() || left.After(now) {
 		left = now
 	}
-	until := left.Add(min(time.Duration(s.Expiry)*time.Second, n.opts.SessionExpiry))
+	until := left.Add(time.Duration(s.Expiry) * time.Second) // Apply may shorten it
 	if !until.After(now) && s.Will == nil {
 		n.keeper.store.Load().EndSession(s.ID)
 		return false
@@ -163,7 +163,7 @@ func (n *Node) restoredClient(s *store.Session) *client {
 		node: n, conn: endedConn(), cl: cl, id: s.ID, username: cmp.Or(s.CertUser, s.Username), proto: s.Version,
 		claim: claim{id: s.ID, username: s.Username, hasUser: s.HasUser, commonCN: s.CommonCN, certUser: s.CertUser, loopback: s.Loopback, again: true, restored: true},
 		ended: make(chan struct{}), ready: make(chan struct{}), inbound: &received{},
-		expiry: min(time.Duration(s.Expiry)*time.Second, n.opts.SessionExpiry),
+		expiry: time.Duration(s.Expiry) * time.Second,
 	}
 	close(c.ended)
 	close(c.ready)

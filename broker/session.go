@@ -232,6 +232,21 @@ func (n *Node) due(now time.Time) []*idle {
 	return out
 }
 
+// shortenIdle gives sessions without a connection no longer life than the
+// configuration allows: restored ones had another, perhaps.
+func (n *Node) shortenIdle(most time.Duration) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	for id, s := range n.idle {
+		if s.c.expiry <= most {
+			continue
+		}
+		s.until = s.until.Add(most - s.c.expiry)
+		s.c.expiry = most
+		n.saveIdle(id)
+	}
+}
+
 // settle does what is due for one session, unless its client is just coming
 // back.
 func (n *Node) settle(s *idle, now time.Time) {

@@ -59,6 +59,7 @@ func TestStoreCannotBeMade(t *testing.T) {
 	p := connect(t, n, "pub", keepSession(3600))
 	p.pub(t, &paho.Publish{Topic: "a", QoS: 1, Retain: true, Payload: []byte("1")})
 	s.next(t)
+	eventually(t, "its acknowledgement came", func() bool { return n.connected("sub").cl.State.Inflight.Len() == 0 })
 	s.drop(t, n, "sub")
 	p.pub(t, &paho.Publish{Topic: "a", QoS: 2, Payload: []byte("2")})
 	if st := n.Stats(); st.StoreUp || st.StoreError == "" {

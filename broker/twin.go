@@ -26,6 +26,7 @@ type request struct {
 	own     []packets.Subscription // these, as they came
 	existed []bool                 // for each, whether the client had it before
 	codes   []byte                 // of the UNSUBACK
+	judged  *right                 // that a SUBSCRIBE was judged by
 }
 
 // parentOf returns the filter for the level above a #, or "".

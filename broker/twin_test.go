@@ -50,9 +50,7 @@ func TestFiltersMatchAsTheStandardSays(t *testing.T) {
 			rt.Fatal(err)
 		}
 	})
-	if got := n.Routes().Len(); got != 0 {
-		t.Errorf("%d routes are left", got)
-	}
+	eventually(t, "no routes are left", func() bool { return n.Routes().Len() == 0 })
 	for _, name := range []string{"a", "a/b", "c/c", "a/c/b"} {
 		if s := n.server.Topics.Subscribers(name); len(s.Subscriptions)+len(s.Shared) != 0 {
 			t.Errorf("%s still has subscribers: %v", name, s)
