@@ -91,6 +91,13 @@ func (l *link) start() error {
 	return nil
 }
 
+// rest is stop for an engine that is to run again: routes that kept sessions
+// need then are not withdrawn, so that their messages wait at the peer.
+func (l *link) rest() {
+	l.table.Keep(l.opts.Node.Lasting())
+	l.stop(context.Background(), finishGrace, true)
+}
+
 // stop ends everything, and asks the peer to forget our routes unless ctx has
 // ended. What is on disk is kept if the link is to start again in another life,
 // in this one with keep.
