@@ -32,7 +32,6 @@ type disk struct {
 	dir    string
 	accept atomic.Bool            // false: the link wants none any more, this one only empties
 	full   atomic.Pointer[string] // what to do when there is no room
-	ending atomic.Bool            // nobody waits for room any more
 	stop   func() error
 
 	// Order keeps a message from being taken while older ones are on their way
@@ -96,13 +95,12 @@ func (l *link) adjustDisk(cfg topology.Link) {
 	d.full.Store(&cfg.Queue.WhenFull)
 	d.spool.Limit(diskLimit(cfg))
 	d.accept.Store(durable(cfg))
-	d.ending.Store(false)
+	d.spool.Rush(false)
 }
 
 // release lets those go on that wait for room, and has nobody wait again.
 func (d *disk) release() {
-	d.ending.Store(true)
-	d.spool.Nudge()
+	d.spool.Rush(true)
 }
 
 // close closes the queue, which keeps what is in it.
@@ -133,6 +131,7 @@ func (d *disk) Put(data []byte, at time.Time, keep bool) (seq uint64, taken bool
 		switch {
 		case err == nil:
 			if err := d.spool.Wait(seq); err != nil {
+				d.counters.Note(forwarder.NotStored)
 				d.unwell(err)
 			}
 			return seq, taken, nil
@@ -147,10 +146,12 @@ func (d *disk) Put(data []byte, at time.Time, keep bool) (seq uint64, taken bool
 
 // room makes room or waits for it, or reports that there is none.
 func (d *disk) room(size int) bool {
+	if !d.spool.Fits(size) {
+		return false
+	}
 	switch *d.full.Load() {
 	case forwarder.Block:
-		d.spool.AwaitRoom(size)
-		return !d.ending.Load()
+		return d.spool.AwaitRoom(size)
 	case forwarder.DropNew:
 		return false
 	}
