@@ -17,6 +17,7 @@ import (
 type keeper struct {
 	store  atomic.Pointer[store.Store] // nil: there is none, or it has failed
 	reason atomic.Pointer[string]      // why it has failed, or was empty at the start
+	closed atomic.Bool                 // it was in use until the node stopped
 }
 
 // storeRetry is the time between attempts to get a store back.
@@ -115,6 +116,7 @@ func (n *Node) watchStore(ctx context.Context, st *store.Store) {
 
 // closeStore is called when nothing changes any more.
 func (n *Node) closeStore() {
+	n.keeper.closed.Store(n.keeper.store.Load() != nil)
 	st := n.keeper.store.Swap(nil)
 	if st == nil {
 		return
@@ -122,6 +124,29 @@ func (n *Node) closeStore() {
 	if err := errors.Join(st.Err(), st.Close()); err != nil {
 		n.log.Error("the store was not closed properly", "directory", n.opts.Store, "error", err)
 	}
+}
+
+// Lasting returns the routes, each once, that the node will have when it is
+// made again: those of the sessions that are in its store.
+func (n *Node) Lasting() []Route {
+	// In this order: closed is set before there is no store any more.
+	if n.keeper.store.Load() == nil && !n.keeper.closed.Load() {
+		return nil
+	}
+	var ids []string
+	n.mu.Lock()
+	for id, s := range n.idle {
+		if s.c.kept.Load() {
+			ids = append(ids, id)
+		}
+	}
+	for id, c := range n.live {
+		if c.kept.Load() {
+			ids = append(ids, id)
+		}
+	}
+	n.mu.Unlock()
+	return n.routes.of(ids)
 }
 
 // rebuild fills a new store with all there is, while the node serves. It

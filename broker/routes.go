@@ -1,6 +1,8 @@
 package broker
 
 import (
+	"maps"
+	"slices"
 	"strings"
 	"sync"
 
@@ -56,6 +58,17 @@ func (r *Routes) Watch(f func(r Route, added bool)) (now []Route, stop func()) {
 		delete(r.watchers, w)
 		r.mu.Unlock()
 	}
+}
+
+// of returns the routes of some clients, each once.
+func (r *Routes) of(clients []string) []Route {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	all := make(map[Route]struct{})
+	for _, id := range clients {
+		maps.Copy(all, r.clients[id])
+	}
+	return slices.Collect(maps.Keys(all))
 }
 
 // subscriptions returns the number of subscriptions of all clients.

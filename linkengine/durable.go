@@ -32,7 +32,6 @@ type disk struct {
 	dir    string
 	accept atomic.Bool            // false: the link wants none any more, this one only empties
 	full   atomic.Pointer[string] // what to do when there is no room
-	ending atomic.Bool            // nobody waits for room any more
 	stop   func() error
 
 	// Order keeps a message from being taken while older ones are on their way
@@ -43,6 +42,10 @@ type disk struct {
 // durable reports whether cfg asks for a queue on disk.
 func durable(cfg topology.Link) bool { return cfg.Queue.Sync != "" }
 
+func (l *link) diskDir() string {
+	return filepath.Join(l.opts.DataDir, "spool", "to-"+url.PathEscape(l.peer))
+}
+
 // openDisk opens the link's queue on disk if it wants one, or there is one with
 // messages in it. A link whose queue cannot be opened works without.
 func (l *link) openDisk(cfg topology.Link) {
@@ -50,10 +53,11 @@ func (l *link) openDisk(cfg topology.Link) {
 		l.adjustDisk(cfg)
 		return
 	}
-	dir := filepath.Join(l.opts.DataDir, "spool", "to-"+url.PathEscape(l.peer))
+	dir := l.diskDir()
 	if _, err := os.Stat(dir); !durable(cfg) && errors.Is(err, fs.ErrNotExist) {
 		return
 	}
+	l.left = 0
 	maxBytes, always := diskLimit(cfg)
 	s, report, err := spool.Open(spool.Options{Dir: dir, MaxBytes: maxBytes, Always: always})
 	if err != nil {
@@ -96,13 +100,12 @@ func (l *link) adjustDisk(cfg topology.Link) {
 	d.full.Store(&cfg.Queue.WhenFull)
 	d.spool.Limit(diskLimit(cfg))
 	d.accept.Store(durable(cfg))
-	d.ending.Store(false)
+	d.spool.Rush(false)
 }
 
 // release lets those go on that wait for room, and has nobody wait again.
 func (d *disk) release() {
-	d.ending.Store(true)
-	d.spool.Nudge()
+	d.spool.Rush(true)
 }
 
 // close closes the queue, which keeps what is in it.
@@ -112,13 +115,31 @@ func (d *disk) close() error {
 	return d.stop()
 }
 
-// discard closes the queue and removes it.
-func (d *disk) discard() {
-	lost := d.spool.Len()
-	d.counters.DropMany(forwarder.Stopped, lost)
-	if err := errors.Join(d.close(), os.RemoveAll(d.dir)); err != nil {
-		d.fault(d.peer, "the queue on disk is not removed", "err", err.Error())
+// clearDisk ends the queue on disk, and removes it with all that is in it.
+func (l *link) clearDisk() {
+	var closed error
+	if d := l.disk.Load(); d != nil {
+		l.left = d.spool.Len()
+		closed = d.close()
 	}
+	l.counters.DropMany(forwarder.Stopped, l.left)
+	l.left = 0
+	if l.opts.DataDir == "" {
+		return
+	}
+	if err := errors.Join(closed, os.RemoveAll(l.diskDir())); err != nil {
+		l.fault(l.peer, "the queue on disk is not removed", "err", err.Error())
+	}
+}
+
+// putAside closes the queue on disk until the link starts again, or goes.
+func (l *link) putAside() error {
+	d := l.disk.Load()
+	if d == nil {
+		return nil
+	}
+	l.left = d.spool.Len()
+	return d.close()
 }
 
 // Put, Next, Done and Waiting implement [forwarder.Store].
@@ -133,6 +154,7 @@ func (d *disk) Put(data []byte, at time.Time, keep bool) (seq uint64, taken bool
 		switch {
 		case err == nil:
 			if err := d.spool.Wait(seq); err != nil {
+				d.counters.Note(forwarder.NotStored)
 				d.unwell(err)
 			}
 			return seq, taken, nil
@@ -147,10 +169,12 @@ func (d *disk) Put(data []byte, at time.Time, keep bool) (seq uint64, taken bool
 
 // room makes room or waits for it, or reports that there is none.
 func (d *disk) room(size int) bool {
+	if !d.spool.Fits(size) {
+		return false
+	}
 	switch *d.full.Load() {
 	case forwarder.Block:
-		d.spool.AwaitRoom(size)
-		return !d.ending.Load()
+		return d.spool.AwaitRoom(size)
 	case forwarder.DropNew:
 		return false
 	}
@@ -180,12 +204,34 @@ func (d *disk) unwell(err error) {
 	d.fault(d.peer, "the queue on disk is in trouble: messages may be lost if this process dies", "err", err.Error())
 }
 
-// check tells of trouble, and removes a queue that is not wanted any more and
-// has become empty.
+// check tells of trouble, and ends a queue that is not wanted any more and has
+// become empty; what was set aside as damaged stays.
 func (d *disk) check() {
 	if err := d.spool.Err(); err != nil {
 		d.unwell(err)
 	}
+	if d.accept.Load() || d.spool.Len() > 0 || !d.changing.TryLock() {
+		return
+	}
+	defer d.changing.Unlock()
+	if d.accept.Load() { // it is wanted again
+		return
+	}
+	if err := errors.Join(d.close(), d.removeEmpty()); err != nil {
+		d.unwell(err)
+	}
+}
+
+// removeEmpty removes the segments, and the directory if nothing else is in it.
+func (d *disk) removeEmpty() error {
+	files, err := os.ReadDir(d.dir)
+	for _, file := range files {
+		if filepath.Ext(file.Name()) == ".spool" {
+			err = errors.Join(err, os.Remove(filepath.Join(d.dir, file.Name())))
+		}
+	}
+	os.Remove(d.dir)
+	return err
 }
 
 // store is what a new forwarder is given.

@@ -95,6 +95,7 @@ func sever(t testing.TB, change func(l *topology.Link)) *severed {
 	p.a.routes(t, "b", 1)
 	publishRange(t, p.a, 0, 100, short)
 	expectRange(t, p.sub, 0, 100, false)
+	eventually(t, "all is acknowledged, and nothing comes again", func() bool { return p.a.status(t, "b").Metrics.Inflight == 0 })
 	p.toA.cut()
 	p.toB.cut()
 	eventually(t, "both see the cut", func() bool {

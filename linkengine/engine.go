@@ -103,7 +103,7 @@ func New(opts Options) (*Engine, error) {
 const housekeeping = time.Second
 
 // Run runs the links until ctx ends. Then it asks the peers to forget its
-// routes, sends what is queued as far as that goes within a second, and
+// routes, but for those of [broker.Node.Lasting], sends what is queued as far as that goes within a second, and
 // returns with nothing left running but queues on disk; see [Engine.Close].
 func (e *Engine) Run(ctx context.Context) error {
 	if err := e.start(); err != nil {
@@ -148,7 +148,7 @@ func (e *Engine) stopAll() {
 	e.running = false
 	var stopping sync.WaitGroup
 	for _, l := range *e.links.Load() {
-		stopping.Go(func() { l.stop(context.Background(), finishGrace, true) })
+		stopping.Go(l.rest)
 	}
 	stopping.Wait()
 }

@@ -46,12 +46,16 @@ type siteOption func(*siteOptions)
 
 type siteOptions struct {
 	bind, dir string
+	store     string // directory of the broker's
 	log       *slog.Logger
 	configure func(*broker.Config)
 }
 
 func bind(addr string) siteOption  { return func(o *siteOptions) { o.bind = addr } }
 func keepIn(dir string) siteOption { return func(o *siteOptions) { o.dir = dir } }
+
+// storeIn has the broker keep its sessions.
+func storeIn(dir string) siteOption { return func(o *siteOptions) { o.store = dir } }
 
 // configured changes the broker's configuration before it is applied.
 func configured(change func(*broker.Config)) siteOption {
@@ -69,7 +73,7 @@ func begin(t testing.TB, name string, peers []string, opts ...siteOption) *site 
 	for _, opt := range opts {
 		opt(&o)
 	}
-	node, err := broker.New(broker.Options{Name: name, Log: o.log, QueueLength: 100_000})
+	node, err := broker.New(broker.Options{Name: name, Log: o.log, QueueLength: 100_000, Store: o.store})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -204,6 +208,18 @@ type device struct {
 
 func connect(t testing.TB, s *site, id string) *device {
 	t.Helper()
+	return attach(t, s, &paho.Connect{ClientID: id, KeepAlive: 60, CleanStart: true})
+}
+
+// resume connects with a session that outlives the connection for an hour.
+func resume(t testing.TB, s *site, id string) *device {
+	t.Helper()
+	hour := uint32(3600)
+	return attach(t, s, &paho.Connect{ClientID: id, KeepAlive: 60, Properties: &paho.ConnectProperties{SessionExpiryInterval: &hour}})
+}
+
+func attach(t testing.TB, s *site, as *paho.Connect) *device {
+	t.Helper()
 	c, err := net.DialTimeout("tcp", s.addr, patience)
 	if err != nil {
 		t.Fatal(err)
@@ -219,8 +235,8 @@ func connect(t testing.TB, s *site, id string) *device {
 	})
 	ctx, cancel := context.WithTimeout(context.Background(), patience)
 	defer cancel()
-	if _, err := d.Connect(ctx, &paho.Connect{ClientID: id, KeepAlive: 60, CleanStart: true}); err != nil {
-		t.Fatalf("connect %s: %v", id, err)
+	if _, err := d.Connect(ctx, as); err != nil {
+		t.Fatalf("connect %s: %v", as.ClientID, err)
 	}
 	t.Cleanup(func() { d.Disconnect(&paho.Disconnect{}) })
 	return d

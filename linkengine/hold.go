@@ -47,10 +47,7 @@ func (l *link) prepare(ctx context.Context, c topology.Change) error {
 	if c.Op == topology.Delete || !c.Link.Enable {
 		l.held.Store(old.Enable)
 		l.stop(ctx, 0, true)
-		if d := l.disk.Load(); d != nil { // opened again should the link go on
-			return d.close()
-		}
-		return nil
+		return l.putAside()
 	}
 	cfg := c.Link
 	switch {

@@ -48,6 +48,7 @@ type link struct {
 	// Guarded by Engine.changing. There may be a forwarder without an actor:
 	// then it only keeps what is queued.
 	incarnation int64
+	left        int // messages in a queue on disk that was put aside
 	stopActor   func(withdraw bool)
 	stopForward func(grace time.Duration)
 }
@@ -67,6 +68,9 @@ func newLink(e *Engine, cfg topology.Link) *link {
 // start brings the link to life, if it is enabled and the engine runs.
 func (l *link) start() error {
 	cfg := *l.cfg.Load()
+	if !cfg.Enable && !l.held.Load() {
+		l.clearDisk() // of an earlier run
+	}
 	if !cfg.Enable || !l.running || l.stopActor != nil || l.held.Load() {
 		return nil
 	}
@@ -91,6 +95,13 @@ func (l *link) start() error {
 	return nil
 }
 
+// rest is stop for an engine that is to run again: routes that kept sessions
+// need then are not withdrawn, so that their messages wait at the peer.
+func (l *link) rest() {
+	l.table.Keep(l.opts.Node.Lasting())
+	l.stop(context.Background(), finishGrace, true)
+}
+
 // stop ends everything, and asks the peer to forget our routes unless ctx has
 // ended. What is on disk is kept if the link is to start again in another life,
 // in this one with keep.
@@ -98,8 +109,10 @@ func (l *link) stop(ctx context.Context, grace time.Duration, keep bool) {
 	if d := l.disk.Load(); d != nil {
 		d.release()
 		if !keep {
-			defer d.discard()
+			defer l.clearDisk()
 		}
+	} else if !keep {
+		l.clearDisk()
 	}
 	if l.stopForward == nil {
 		return

@@ -27,6 +27,7 @@ type Table struct {
 	live    bool // changes are told one by one: everything has been told once
 	dirty   []key
 	wanted  int
+	kept    map[key]struct{} // are not withdrawn
 }
 
 // A key is one announced route. The local route follows from it: the ID names
@@ -63,7 +64,7 @@ func (t *Table) Follow(topics []topic.Filter) {
 	defer t.follow.Unlock()
 	t.unwatch()
 	t.mu.Lock()
-	t.topics, t.loading, t.pending = topics, true, nil
+	t.topics, t.loading, t.pending, t.kept = topics, true, nil, nil
 	t.mu.Unlock()
 	now, stop := t.routes.Watch(t.change)
 	t.stop = stop
@@ -74,6 +75,20 @@ func (t *Table) Follow(topics []topic.Filter) {
 		}
 	}
 	t.replace(wanted)
+}
+
+// Keep has those routes outlive the actor at the peer that stand for one of
+// lasting: its successor will announce them again. It holds until the next
+// Follow.
+func (t *Table) Keep(lasting []broker.Route) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	t.kept = make(map[key]struct{}, len(lasting))
+	for _, r := range lasting {
+		for _, k := range announced(r, t.topics) {
+			t.kept[k] = struct{}{}
+		}
+	}
 }
 
 // Stop ends following. The table keeps what it has.
@@ -245,13 +260,14 @@ func (t *Table) done(ops []wire.RouteOp) {
 	}
 }
 
-// withdrawal returns the deletion of everything that the peer may hold.
+// withdrawal returns the deletion of everything that the peer may hold, but
+// for what is wanted and kept.
 func (t *Table) withdrawal() []wire.RouteOp {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var ops []wire.RouteOp
 	for k, s := range t.routed {
-		if s&isTold != 0 {
+		if _, stays := t.kept[k]; s&isTold != 0 && (!stays || s&isWanted == 0) {
 			ops = append(ops, wire.RouteOp{Delete: true, Filter: k.filter, ID: k.id})
 		}
 	}

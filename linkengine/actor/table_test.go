@@ -149,6 +149,46 @@ func TestTableForgetsWhatWasNeverTold(t *testing.T) {
 	}
 }
 
+// TestWithdrawal keeps some routes.
+func TestWithdrawal(t *testing.T) {
+	routes := newLocal()
+	table := NewTable(routes)
+	table.Follow([]topic.Filter{"t/#"})
+	kept, other := broker.Route{Filter: "t/1"}, broker.Route{Filter: "t/2"}
+	shared := broker.Route{Filter: "t/1", Group: "g"}
+	for _, r := range []broker.Route{kept, other, shared} {
+		routes.set(r, true)
+	}
+	if got := len(table.withdrawal()); got != 0 {
+		t.Errorf("%d routes that nobody was told of are withdrawn", got)
+	}
+	table.all()
+	withdrawn := func() string {
+		var all []string
+		for _, op := range table.withdrawal() {
+			all = append(all, op.ID)
+		}
+		slices.Sort(all)
+		return fmt.Sprint(all)
+	}
+	if got := withdrawn(); got != "[$s/g/t/1 t/1 t/2]" {
+		t.Errorf("%s are withdrawn", got)
+	}
+	table.Keep([]broker.Route{kept, {Filter: "u"}})
+	if got := withdrawn(); got != "[$s/g/t/1 t/2]" {
+		t.Errorf("%s are withdrawn", got)
+	}
+	routes.set(kept, false) // it has gone after all
+	if got := withdrawn(); got != "[$s/g/t/1 t/1 t/2]" {
+		t.Errorf("%s are withdrawn", got)
+	}
+	routes.set(kept, true)
+	table.Follow([]topic.Filter{"t/#", "u"})
+	if got := withdrawn(); got != "[$s/g/t/1 t/1 t/2]" {
+		t.Errorf("after a new start %s are withdrawn", got)
+	}
+}
+
 func TestAnnounced(t *testing.T) {
 	tests := []struct {
 		route  broker.Route

@@ -75,7 +75,7 @@ type Spool struct {
 	cursor  cursor
 	err     error // of the last attempt to write
 	closed  bool
-	nudges  int
+	rush    bool      // nobody waits for room
 	settled sync.Cond // synced or err has changed
 
 	kick chan struct{}
@@ -93,7 +93,7 @@ func Open(opts Options) (*Spool, Report, error) {
 	}
 	opts.MaxBytes = max(opts.MaxBytes, 2*smallSegment)
 	s := &Spool{
-		opts: opts, segment: min(max(opts.MaxBytes/16, smallSegment), largeSegment),
+		opts: opts, segment: segmentBytes(opts.MaxBytes),
 		kick: make(chan struct{}, 1), next: 1,
 	}
 	s.settled.L = &s.mu
@@ -103,6 +103,8 @@ func Open(opts Options) (*Spool, Report, error) {
 	}
 	return s, report, nil
 }
+
+func segmentBytes(maxBytes int64) int64 { return min(max(maxBytes/16, smallSegment), largeSegment) }
 
 // Append takes a message. If all before it were handed out, and keep is set, it
 // counts as handed out as well, and taken says so; otherwise [Spool.Next] hands
@@ -217,35 +219,54 @@ func (s *Spool) Limit(maxBytes int64, always bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.opts.MaxBytes, s.opts.Always = max(maxBytes, 2*smallSegment), always
+	s.segment = segmentBytes(s.opts.MaxBytes)
 	s.settled.Broadcast()
 }
 
-// AwaitRoom returns when there may be room for a message of so many bytes, or
-// [Spool.Nudge] was called, or the queue is closed.
-func (s *Spool) AwaitRoom(size int) {
+// Fits reports whether there will be room for a message of so many bytes once
+// all others are done with: it has at most half of the bytes there may be.
+func (s *Spool) Fits(size int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for was := s.nudges; s.bytes+recordSize(size) > s.opts.MaxBytes && was == s.nudges && !s.closed; {
-		s.settled.Wait()
-	}
+	return recordSize(size) <= s.opts.MaxBytes/2
 }
 
-// Nudge lets those go on that wait for room.
-func (s *Spool) Nudge() {
+// AwaitRoom returns when there may be room for a message of so many bytes. It
+// reports false, at once, if nobody is to wait or the queue is closed.
+func (s *Spool) AwaitRoom(size int) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.nudges++
+	for s.bytes+recordSize(size) > s.opts.MaxBytes && !s.rush && !s.closed {
+		s.settled.Wait()
+	}
+	return !s.rush && !s.closed
+}
+
+// Rush says whether nobody is to wait for room any more, and lets those go on
+// that do.
+func (s *Spool) Rush(on bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.rush = on
 	s.settled.Broadcast()
 }
 
 // DropOldest removes the oldest segment to make room, and returns how many
 // messages are lost with it: those that were not handed out. The others are
-// from now on only where they were handed to. It reports false if there is but
-// one segment.
+// from now on only where they were handed to. It reports false if nothing can
+// be removed.
 func (s *Spool) DropOldest() (lost int, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if s.closed || len(s.segs) < 2 {
+	if s.closed {
+		return 0, false
+	}
+	if len(s.segs) == 1 && s.segs[0].live > 0 {
+		if s.write(); s.err == nil {
+			s.rotate()
+		}
+	}
+	if len(s.segs) < 2 {
 		return 0, false
 	}
 	g := s.segs[0]

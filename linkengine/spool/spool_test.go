@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"sync"
 	"testing"
@@ -262,7 +261,9 @@ func TestAwaitRoom(t *testing.T) {
 	waited := make(chan struct{})
 	go func() {
 		defer close(waited)
-		s.AwaitRoom(1000)
+		if !s.AwaitRoom(1000) {
+			t.Error("no room")
+		}
 	}()
 	for _, seq := range seqs {
 		s.Done(seq)
@@ -272,16 +273,14 @@ func TestAwaitRoom(t *testing.T) {
 	waited = make(chan struct{})
 	go func() {
 		defer close(waited)
-		s.AwaitRoom(1 << 20)
-	}()
-	for {
-		s.Nudge()
-		select {
-		case <-waited:
-			return
-		default:
-			runtime.Gosched()
+		if s.AwaitRoom(1 << 20) {
+			t.Error("there is room for more than there may be")
 		}
+	}()
+	s.Rush(true)
+	<-waited
+	if s.AwaitRoom(1 << 20) { // comes too late to be let go
+		t.Error("it is waited for room while nobody is to wait")
 	}
 }
 
