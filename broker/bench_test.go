@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"testing"
+	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -103,6 +104,7 @@ func BenchmarkFan(b *testing.B) {
 				for i := range subscribers {
 					r, _ := connectRaw(b, n, fmt.Sprint("r", i), nil)
 					r.subscribe(65535, "a/+", qos)
+					r.SetDeadline(time.Time{}) // however long it takes
 					readers = append(readers, r)
 				}
 				m := Message{Topic: "a/b", QoS: qos, Payload: make([]byte, 64)}
@@ -175,7 +177,7 @@ func BenchmarkEncode(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		k.buf = k.buf[:0]
-		if k.putPlain("site/1/device/2/up", payload, 5) == 0 {
+		if k.putPlain("site/1/device/2/up", payload, 5, 0) == 0 {
 			b.Fatal("not written")
 		}
 	}

@@ -143,6 +143,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		h.n.handler.Published(c.message(&pk))
 	}
 	if h.n.spread(&pk) {
+		c.answerPublish(&pk, packets.CodeSuccess)
 		return pk, packets.CodeSuccessIgnore
 	}
 	c.ticket = h.n.grace.enter()

@@ -13,7 +13,7 @@ import (
 
 // The engine's road of a message costs a walk through its tree with four maps,
 // two copies of a large struct and a change of goroutine for each subscriber.
-// Plain messages, with QoS 0 and nothing that would differ between
+// Plain messages, with QoS 0 or 1 and nothing that would differ between
 // subscribers, take a shorter one: who matches a topic is remembered until a
 // subscription changes, and the message is appended to each subscriber's
 // connection at once. What is not plain, or would overtake an earlier message
@@ -43,9 +43,15 @@ type matchShard struct {
 
 // A match is what is known of a topic.
 type match struct {
-	ids   []string
-	known bool // ids are the subscribers; if not, the topic was only seen
+	to    []subscriber
+	known bool // to is complete; if not, the topic was only seen
 	plain bool // they can be sent a message without looking at subscriptions
+}
+
+// A subscriber is a client id and the QoS granted to it.
+type subscriber struct {
+	id  string
+	qos byte
 }
 
 // changed forgets everything. It is called after a change of subscriptions and
@@ -55,7 +61,7 @@ func (m *matchTable) changed() { m.version.Add(1) }
 // of returns who subscribes to a topic. It is not ok if the engine must be
 // asked: the first time, so that topics which are used once cost little, and if
 // subscriptions have options that matter.
-func (m *matchTable) of(topics *mqtt.TopicsIndex, name string) (ids []string, ok bool) {
+func (m *matchTable) of(topics *mqtt.TopicsIndex, name string) (to []subscriber, ok bool) {
 	s := &m.shards[maphash.String(m.seed, name)%shardCount]
 	now := m.version.Load()
 	s.mu.RLock()
@@ -63,14 +69,14 @@ func (m *matchTable) of(topics *mqtt.TopicsIndex, name string) (ids []string, ok
 	current := s.version == now
 	s.mu.RUnlock()
 	if seen && current && was.known {
-		return was.ids, was.plain
+		return was.to, was.plain
 	}
 	var next match
 	if seen && current {
 		next = matchOf(topics, name)
 	}
 	s.learn(now, name, next)
-	return next.ids, next.plain
+	return next.to, next.plain
 }
 
 func matchOf(topics *mqtt.TopicsIndex, name string) match {
@@ -79,12 +85,12 @@ func matchOf(topics *mqtt.TopicsIndex, name string) match {
 	if !next.plain {
 		return next
 	}
-	next.ids = make([]string, 0, len(subs.Subscriptions))
+	next.to = make([]subscriber, 0, len(subs.Subscriptions))
 	for id, sub := range subs.Subscriptions {
 		if sub.NoLocal || identified(sub) {
 			return match{known: true}
 		}
-		next.ids = append(next.ids, id)
+		next.to = append(next.to, subscriber{id, sub.Qos})
 	}
 	return next
 }
@@ -108,7 +114,7 @@ func (s *matchShard) learn(version uint64, name string, next match) {
 		s.m, s.size, s.version = make(map[string]match), 0, version
 	}
 	s.m[strings.Clone(name)] = next
-	s.size += 1 + len(next.ids)
+	s.size += 1 + len(next.to)
 }
 
 // spread delivers a plain message, and reports whether it did.
@@ -116,30 +122,41 @@ func (n *Node) spread(pk *packets.Packet) bool {
 	if !plain(pk) || int64(len(pk.Payload)) > n.bounds.Load().small {
 		return false
 	}
-	ids, ok := n.matches.of(n.server.Topics, pk.TopicName)
+	to, ok := n.matches.of(n.server.Topics, pk.TopicName)
 	if !ok {
 		return false
 	}
 	t := n.grace.enter()
 	defer n.grace.leave(t)
-	for _, id := range ids {
-		c := n.connected(id)
-		if c == nil || c.overflow.aboard.Load() == 0 {
-			continue
-		}
-		// It must not overtake what this publisher sent before. Now and then
-		// the write loop is given a chance to get done with that, else a busy
-		// publisher would stay on the longer road.
-		if pk.Created%giveWay != 0 || !c.drained() {
+	for i := range to {
+		if !n.mayHand(&to[i], pk) {
 			return false
 		}
 	}
-	for _, id := range ids {
-		if c := n.connected(id); c != nil {
+	for i := range to {
+		c := n.connected(to[i].id)
+		switch {
+		case c == nil:
+			n.keepFor(&to[i], pk)
+		case min(pk.FixedHeader.Qos, to[i].qos) == 0:
 			c.hand(pk)
+		default:
+			c.handAssured(pk)
 		}
 	}
 	return true
+}
+
+// mayHand reports whether a subscriber does not need the engine's road.
+func (n *Node) mayHand(s *subscriber, pk *packets.Packet) bool {
+	c := n.connected(s.id)
+	if c == nil {
+		return min(pk.FixedHeader.Qos, s.qos) == 0 || n.absent(s.id)
+	}
+	// It must not overtake what this publisher sent before. Now and then the
+	// write loop is given a chance to get done with that, else a busy publisher
+	// would stay on the longer road.
+	return c.overflow.aboard.Load() == 0 || pk.Created%giveWay == 0 && c.drained()
 }
 
 // drained lets the write loop run, and reports whether it has nothing to do.
@@ -161,31 +178,48 @@ func (n *Node) connected(id string) *client {
 // plain reports whether a message is the same for each subscriber.
 func plain(pk *packets.Packet) bool {
 	h, p := &pk.FixedHeader, &pk.Properties
-	return h.Qos == 0 && !h.Retain && !markedRetain(pk) && len(pk.Payload) <= spreadSize && pk.Expiry == 0 &&
+	return (h.Qos == 0 || h.Qos == 1 && !strings.HasPrefix(pk.TopicName, "$")) && !h.Retain && !markedRetain(pk) && len(pk.Payload) <= spreadSize && pk.Expiry == 0 &&
 		!p.PayloadFormatFlag && p.MessageExpiryInterval == 0 && p.ContentType == "" && p.ResponseTopic == "" &&
 		len(p.CorrelationData) == 0 && len(p.User) == 0
 }
 
-// hand writes a plain message to c, or puts it aside.
+// hand writes a plain message to c with QoS 0, or puts it aside.
 func (c *client) hand(pk *packets.Packet) {
-	o, info := &c.overflow, c.node.server.Info
-	if !o.busy.Load() && c.isReady() && c.aliasMax == 0 && c.cl.Properties.Props.MaximumPacketSize == 0 {
-		if size := c.conn.putPlain(pk.TopicName, pk.Payload, c.proto); size > 0 {
-			atomic.AddInt64(&info.BytesSent, int64(size))
-			atomic.AddInt64(&info.PacketsSent, 1)
-			atomic.AddInt64(&info.MessagesSent, 1)
-			return
-		}
+	if c.prompt() && c.handed(c.conn.putPlain(pk.TopicName, pk.Payload, c.proto, 0)) {
+		return
 	}
 	if c.room(pk.TopicName) {
-		o.put(c, pk.Copy(false))
+		out := pk.Copy(false)
+		out.FixedHeader.Qos = 0
+		c.overflow.put(c, out)
 	}
 }
 
-// putPlain appends a plain message to what is to be written. It returns its
-// size, or 0 if there is no room, or the connection has ended.
-func (k *conn) putPlain(name string, payload []byte, proto byte) int {
-	length := 2 + len(name) + len(payload)
+// prompt reports whether c takes plain messages at once, as they are.
+func (c *client) prompt() bool {
+	return !c.overflow.busy.Load() && c.isReady() && c.aliasMax == 0 && c.cl.Properties.Props.MaximumPacketSize == 0
+}
+
+// handed counts a message of a size, and reports whether there was one.
+func (c *client) handed(size int) bool {
+	if size == 0 {
+		return false
+	}
+	info := c.node.server.Info
+	atomic.AddInt64(&info.BytesSent, int64(size))
+	atomic.AddInt64(&info.PacketsSent, 1)
+	atomic.AddInt64(&info.MessagesSent, 1)
+	return true
+}
+
+// putPlain appends a plain message to what is to be written, with QoS 1 if
+// there is a packet identifier. It returns its size, or 0 if there is no room,
+// or the connection has ended.
+func (k *conn) putPlain(name string, payload []byte, proto byte, id uint16) int {
+	length, first := 2+len(name)+len(payload), byte(packets.Publish<<4)
+	if id != 0 {
+		length, first = length+2, first|1<<1
+	}
 	if proto == 5 {
 		length++ // no properties
 	}
@@ -196,8 +230,11 @@ func (k *conn) putPlain(name string, payload []byte, proto byte) int {
 	}
 	k.grow(length + 5)
 	before := len(k.buf)
-	b := appendLength(append(k.buf, packets.Publish<<4), length)
+	b := appendLength(append(k.buf, first), length)
 	b = append(append(b, byte(len(name)>>8), byte(len(name))), name...)
+	if id != 0 {
+		b = append(b, byte(id>>8), byte(id))
+	}
 	if proto == 5 {
 		b = append(b, 0)
 	}
