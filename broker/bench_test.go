@@ -37,7 +37,7 @@ func BenchmarkInject(b *testing.B) {
 	for _, size := range []int{64, 1024, 16384} {
 		for qos := range byte(2) {
 			b.Run(fmt.Sprintf("%dB/QoS%d", size, qos), func(b *testing.B) {
-				n := start(b, Options{QueueLength: 1 << 20, MaxInflight: 65535}, nil, anyone())
+				n := start(b, Options{QueueLength: 1 << 20, MaxInflight: maxInflight}, nil, anyone())
 				r, _ := connectRaw(b, n, "r", nil)
 				r.subscribe(65535, "a/+", qos)
 				i := n.Injector("peer")

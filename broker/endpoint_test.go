@@ -370,7 +370,7 @@ func TestStop(t *testing.T) {
 }
 
 func TestOptionsAreChecked(t *testing.T) {
-	for _, o := range []Options{{SysInterval: 1}, {MaxInflight: 70000}, {QueueLength: -1}, {MaxPacketSize: 1}, {StopTimeout: -1}} {
+	for _, o := range []Options{{SysInterval: 1}, {MaxInflight: maxInflight + 1}, {QueueLength: -1}, {MaxPacketSize: 1}, {StopTimeout: -1}} {
 		if _, err := New(o); err == nil {
 			t.Errorf("%+v is taken", o)
 		}

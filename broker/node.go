@@ -29,7 +29,7 @@ type Config struct {
 // Options are a node's fixed properties. The zero value of a field means its
 // default.
 type Options struct {
-	Name string       // of the node, for the log
+	Name string       // of the node, in $SYS/brokers/; clink@ and the host's name unless given
 	Log  *slog.Logger // default: nothing is logged
 
 	SysInterval    time.Duration // between $SYS updates; 10 s, at least 1 s
@@ -37,7 +37,7 @@ type Options struct {
 	SessionExpiry  time.Duration // longest life of an offline session, and that of MQTT 3.1.1 ones; 24 h
 	MaxPacketSize  int           // bytes, for listeners that set none; 1 MiB
 	QueueLength    int           // messages that wait to be written to one client, beyond which they are dropped; 2048
-	MaxInflight    int           // unacknowledged or waiting messages with QoS above 0 of one client; 8192, at most 65535
+	MaxInflight    int           // unacknowledged or waiting messages with QoS above 0 of one client; 8192, at most 60000
 	StopTimeout    time.Duration // how long Run may take to end; 5 s
 
 	Store         string        // directory of what outlives the process; "": nothing does
@@ -68,8 +68,8 @@ func (o *Options) fill() error {
 	switch {
 	case o.SysInterval < time.Second:
 		return fmt.Errorf("$SYS interval %v is below 1s", o.SysInterval)
-	case o.MaxInflight < 1 || o.MaxInflight > math.MaxUint16:
-		return fmt.Errorf("inflight limit %d is outside 1 to 65535", o.MaxInflight)
+	case o.MaxInflight < 1 || o.MaxInflight > maxInflight:
+		return fmt.Errorf("inflight limit %d is outside 1 to %d", o.MaxInflight, maxInflight)
 	case o.QueueLength < 1 || o.QueueLength > 1<<20:
 		return fmt.Errorf("queue length %d is outside 1 to 1048576", o.QueueLength)
 	case o.MaxPacketSize < 128 || o.MaxPacketSize > maxPacket:
@@ -155,9 +155,6 @@ func New(o Options) (*Node, error) {
 			Logger:                   slog.New(slog.DiscardHandler), // it would log packets, CONNECT with its password too
 			SysTopicResendInterval:   int64(o.SysInterval / time.Second),
 		}),
-	}
-	if o.Name != "" {
-		n.log = n.log.With("node", o.Name)
 	}
 	n.lobby, n.stall = newLobby(n.refusals.add), writeTimeout
 	n.access.Store(&access{})

@@ -57,6 +57,8 @@ type Broker struct {
 	Received, Sent uint64
 	DroppedBy      map[string]uint64
 	RefusedBy      map[string]uint64
+	ConnectWaited  uint64
+	ConnectDamped  uint64
 	DisconnectedBy map[string]uint64
 	StoreUp        bool  // sessions and retained messages outlive the process
 	StoreBytes     int64 // of the store's files

@@ -39,7 +39,7 @@ func (s *store) Links(_ context.Context, site string) ([]httpapi.Link, error) {
 }
 func (s *store) Brokers() []httpapi.Broker {
 	return []httpapi.Broker{{Site: "site-a", Listeners: []httpapi.Listener{{Name: "mqtt", Type: "tcp", Address: "127.0.0.1:1883"}}, Clients: 3, Received: 7, DroppedBy: map[string]uint64{"expired": 2},
-		Sessions: 2, Subscriptions: 9, Retained: 4, RefusedBy: map[string]uint64{"timeout": 1}, DisconnectedBy: map[string]uint64{"slow_consumer": 6}}}
+		Sessions: 2, Subscriptions: 9, Retained: 4, RefusedBy: map[string]uint64{"timeout": 1}, ConnectWaited: 8, ConnectDamped: 3, DisconnectedBy: map[string]uint64{"slow_consumer": 6}}}
 }
 func (s *store) State() httpapi.State { return s.state }
 
@@ -385,6 +385,7 @@ func TestMetrics(t *testing.T) {
 		`clink_broker_clients{site="site-a"} 3`, `clink_broker_messages_total{direction="received",site="site-a"} 7`, `clink_broker_dropped_total{reason="expired",site="site-a"} 2`,
 		`clink_broker_sessions{site="site-a"} 5`, `clink_broker_subscriptions{site="site-a"} 9`, `clink_broker_retained{site="site-a"} 4`,
 		`clink_broker_connect_refused_total{reason="timeout",site="site-a"} 1`, `clink_broker_disconnected_total{reason="slow_consumer",site="site-a"} 6`,
+		`clink_broker_connect_waited_total{site="site-a"} 8`, `clink_broker_connect_damped_total{site="site-a"} 3`,
 	} {
 		if !strings.Contains(body, want) {
 			t.Errorf("no %s in\n%s", want, body)

@@ -122,6 +122,8 @@ func (e emitter) broker(b Broker) {
 	for reason, n := range b.RefusedBy {
 		e.counter("clink_broker_connect_refused_total", "Connections that were not let in.", n, append(site, "reason", reason))
 	}
+	e.counter("clink_broker_connect_waited_total", "Connections that had to wait because of their listener's max_conn_rate.", b.ConnectWaited, site)
+	e.counter("clink_broker_connect_damped_total", "Connects that were delayed or refused because passwords are being guessed.", b.ConnectDamped, site)
 	for reason, n := range b.DisconnectedBy {
 		e.counter("clink_broker_disconnected_total", "Connections of clients that ended.", n, append(site, "reason", reason))
 	}

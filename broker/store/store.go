@@ -3,9 +3,11 @@ package store
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"log/slog"
 	"os"
 	"path/filepath"
+	"runtime/debug"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -228,11 +230,46 @@ func newStore(root string, o Options) *Store {
 }
 
 // takeLock makes this process the only one that uses a root. The lock is a
-// database of its own, because its lock works on all systems.
+// database of its own, because its lock works on all systems. It holds nothing
+// else, so a damaged one is emptied and taken; not removed, since another
+// process may be about to lock the same file.
 func takeLock(root string) (*bbolt.DB, error) {
-	db, err := bbolt.Open(filepath.Join(root, "lock"), 0o600, &bbolt.Options{Timeout: 500 * time.Millisecond, NoSync: true})
+	path := filepath.Join(root, "lock")
+	db, err := openLock(path)
+	var system *fs.PathError
+	switch {
+	case err == nil:
+		return db, nil
+	case errors.Is(err, bbolterrors.ErrTimeout):
+		return nil, fmt.Errorf("%s: %w", root, ErrLocked)
+	case errors.As(err, &system):
+		return nil, err
+	}
+	if err := os.Truncate(path, 0); err != nil {
+		return nil, fmt.Errorf("the lock is damaged and could not be emptied: %w", err)
+	}
+	db, err = openLock(path)
 	if errors.Is(err, bbolterrors.ErrTimeout) {
 		return nil, fmt.Errorf("%s: %w", root, ErrLocked)
 	}
 	return db, err
+}
+
+// openLock opens the lock's file. What damage makes bbolt do, panics and faults
+// of its mapping included, is an error, and leaves the file unlocked.
+func openLock(path string) (db *bbolt.DB, err error) {
+	var file *os.File
+	defer debug.SetPanicOnFault(debug.SetPanicOnFault(true))
+	defer func() {
+		if p := recover(); p != nil {
+			err = errors.Join(fmt.Errorf("%s: %v", path, p), unlock(file), file.Close())
+		}
+	}()
+	return bbolt.Open(path, 0o600, &bbolt.Options{
+		Timeout: 500 * time.Millisecond, NoSync: true,
+		OpenFile: func(name string, flag int, mode os.FileMode) (f *os.File, err error) {
+			file, err = os.OpenFile(name, flag, mode)
+			return file, err
+		},
+	})
 }

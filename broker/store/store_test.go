@@ -2,6 +2,7 @@ package store
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"maps"
 	"os"
@@ -245,6 +246,43 @@ func TestTornLog(t *testing.T) {
 	}
 	if _, err := readLog(path, true, func(change) error { return nil }); err == nil {
 		t.Error("damage before a sound frame passed for the end of the log")
+	}
+}
+
+// A lock holds nothing that could be lost: whatever is in it, the store opens
+// with all it has, and is locked again.
+func TestDamagedLockIsMadeAnew(t *testing.T) {
+	fresh := filepath.Join(t.TempDir(), "store")
+	s, _ := openAt(t, fresh)
+	abandon(s)
+	sound, err := os.ReadFile(filepath.Join(fresh, "lock"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	half := len(sound) / 2
+	for name, content := range map[string][]byte{
+		"text": []byte("no lock"), "cut": sound[:half], "zeros": make([]byte, len(sound)),
+		"no freelist": append(sound[:half:half], bytes.Repeat([]byte{0xa5}, half)...),
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := filepath.Join(t.TempDir(), "store")
+			s, _ := openAt(t, dir)
+			generation := s.gen
+			abandon(s)
+			if err := os.WriteFile(filepath.Join(dir, "lock"), content, 0o600); err != nil {
+				t.Fatal(err)
+			}
+			s, saved := openAt(t, dir)
+			if saved.Damage != nil || s.gen != generation {
+				t.Errorf("the store is another: %v", saved.Damage)
+			}
+			if _, err := takeLock(dir); !errors.Is(err, ErrLocked) {
+				t.Errorf("the lock was taken twice: %v", err)
+			}
+			if err := s.Close(); err != nil {
+				t.Error(err)
+			}
+		})
 	}
 }
 

@@ -34,7 +34,7 @@ type embedded struct {
 func newEmbedded(site, baseDir, dataDir string, log *slog.Logger) (*embedded, error) {
 	log = log.With("site", site)
 	dir := siteDir(dataDir, site)
-	node, err := broker.New(broker.Options{Log: log, Store: filepath.Join(dir, "store")})
+	node, err := broker.New(broker.Options{Name: "clink@" + site, Log: log, Store: filepath.Join(dir, "store")})
 	if err != nil {
 		return nil, fmt.Errorf("broker of site %s: %w", site, err)
 	}

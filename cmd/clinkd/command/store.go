@@ -60,7 +60,7 @@ func (d *daemon) Brokers() []httpapi.Broker {
 		e := d.nodes[name]
 		st := e.node.Stats()
 		b := httpapi.Broker{Site: name, Clients: st.Clients, Received: st.Received, Sent: st.Sent, DroppedBy: st.Dropped,
-			Sessions: st.Sessions, Subscriptions: st.Subscriptions, Retained: st.Retained, RefusedBy: st.Refused, DisconnectedBy: st.Disconnected,
+			Sessions: st.Sessions, Subscriptions: st.Subscriptions, Retained: st.Retained, RefusedBy: st.Refused, ConnectWaited: st.Waited, ConnectDamped: st.Damped, DisconnectedBy: st.Disconnected,
 			StoreUp: st.StoreUp, StoreBytes: st.StoreBytes, StoreRefused: st.StoreRefused}
 		for _, l := range e.node.Listeners() {
 			address := e.bind(l.Name)
