@@ -92,6 +92,7 @@ func TestRotatedPasswordReconnectsOneLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	begun := len(d.log.String()) // until here sites may have called before others listened
 	for round := range 5 {
 		before := d.since(sites...)
 		fresh := fmt.Appendf(nil, "fresh-%d", round)
@@ -111,7 +112,7 @@ func TestRotatedPasswordReconnectsOneLink(t *testing.T) {
 		}
 	}
 	onlines := 0
-	for line := range strings.Lines(d.log.String()) {
+	for line := range strings.Lines(d.log.String()[begun:]) {
 		if strings.Contains(line, "rejected") || strings.Contains(line, "is down") || strings.Contains(line, "connect refused") && !strings.Contains(line, ":probe") {
 			t.Error(line)
 		}
@@ -119,8 +120,8 @@ func TestRotatedPasswordReconnectsOneLink(t *testing.T) {
 			onlines++
 		}
 	}
-	if onlines != 1+5 {
-		t.Errorf("the link was made %d times for five rotations, want once each", onlines-1)
+	if onlines != 5 {
+		t.Errorf("the link was made %d times for five rotations, want once each", onlines)
 	}
 }
 
