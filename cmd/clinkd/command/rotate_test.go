@@ -92,6 +92,7 @@ func TestRotatedPasswordReconnectsOneLink(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	d.since(sites...)
 	begun := len(d.log.String()) // until here sites may have called before others listened
 	for round := range 5 {
 		before := d.since(sites...)
