@@ -216,10 +216,11 @@ func TestSocketInTheFileSystem(t *testing.T) {
 
 	cfg.Listeners = nil
 	apply(t, n, cfg)
+	eventually(t, "the other has it now", func() bool { return m.Listeners()[0].Addr != nil })
+	apply(t, m, cfg)
 	if _, err := os.Lstat(path); !errors.Is(err, os.ErrNotExist) {
 		t.Errorf("the socket is left behind: %v", err)
 	}
-	eventually(t, "the other has it now", func() bool { return m.Listeners()[0].Addr != nil })
 	if _, err := net.Dial("unix", filepath.Join(cfg.BaseDir, "nobody")); !errors.Is(err, syscall.ENOENT) {
 		t.Error(err)
 	}
