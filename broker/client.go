@@ -61,7 +61,7 @@ type client struct {
 	overflow  overflow     // of the engine's queue
 	lagging   atomic.Bool  // acknowledgements were waited for in vain
 	waiting   atomic.Int64 // bytes of the large ones among them with QoS 0
-	pending   atomic.Pointer[packets.Subscriptions]
+	pending   atomic.Pointer[[]string]
 	retaining atomic.Bool // retained messages are being queued for a SUBSCRIBE
 	quota     quota       // the reader's
 	entered   string      // the reader's: topic of its publish in the table of large ones

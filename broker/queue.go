@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -210,16 +211,20 @@ func (c *client) asks(name string) bool {
 	if pending == nil {
 		return false
 	}
-	for i := range *pending {
-		if unsafe.StringData((*pending)[i].Filter) == unsafe.StringData(name) {
-			return true
-		}
-	}
-	return false
+	return slices.ContainsFunc(*pending, func(filter string) bool {
+		return unsafe.StringData(filter) == unsafe.StringData(name)
+	})
 }
 
-// asking notes the filters that the engine is going to ask about.
-func (c *client) asking(filters packets.Subscriptions) { c.pending.Store(&filters) }
+// asking notes the filters that the engine is going to ask about. They are
+// copied: deliveries look at them while the answer to the SUBSCRIBE is made.
+func (c *client) asking(filters packets.Subscriptions) {
+	names := make([]string, len(filters))
+	for i, s := range filters {
+		names[i] = s.Filter
+	}
+	c.pending.Store(&names)
+}
 
 // subscribed notes that it has asked, and that retained messages come next.
 func (c *client) hasSubscribed() {
