@@ -94,7 +94,8 @@ func Compile(ctx context.Context, fsys fs.FS, opts Options) (*Result, error) {
 	}
 	stop()
 	watch.note("files", fmt.Sprintf("%d files, %d bytes", len(src.names), src.total))
-	var res *Result // is not looked at when f is given up
+	watch.doing(src.describe()) // until it is known more exactly
+	var res *Result             // is not looked at when f is given up
 	err = bounded(ctx, watch, maxHeap, func() error {
 		r, err := compile(src, opts, watch)
 		res = r
