@@ -178,7 +178,7 @@ func TestRetainFlagOutlivesRestarts(t *testing.T) {
 	a.routes(t, "b", 1)
 	pub := connect(t, a, "pub")
 	pub.pub(t, paho.Publish{Topic: "t/1", QoS: 1, Retain: true, Payload: []byte("1")})
-	eventually(t, "it has crossed", func() bool { return b.status(t, "a").Metrics.Received == 1 })
+	eventually(t, "it has crossed, and a knows", func() bool { return a.status(t, "b").Metrics.Success == 1 })
 	b.stop()
 	pub.pub(t, paho.Publish{Topic: "t/2", QoS: 1, Retain: true, Payload: []byte("2")})
 	b = begin(t, "b", []string{"a"}, storeIn(dir+"/store"), keepIn(dir), bind(b.addr))
