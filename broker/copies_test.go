@@ -94,6 +94,7 @@ func TestCopyAndLocalPublishers(t *testing.T) {
 	}})
 	d.pub(t, &paho.Publish{Topic: "gone", QoS: 1, Retain: true})
 	for topic, want := range map[string]string{"mine": "mine", "gone": ""} {
+		eventually(t, "the node has it", func() bool { return keptAt(n, topic) == want })
 		if news, err := i.Copy(copyOf(topic, "theirs", before.Add(time.Second))); news || err != nil || keptAt(n, topic) != want {
 			t.Errorf("%s: %q is retained, %v", topic, keptAt(n, topic), err)
 		}
