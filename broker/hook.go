@@ -3,6 +3,7 @@ package broker
 import (
 	"strings"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -138,6 +139,9 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	c.acks.begin(c, &pk)
 	if c.session != nil && underLink(pk.TopicName) {
 		return pk, c.control(&pk)
+	}
+	if pk.FixedHeader.Retain {
+		markTime(&pk, time.Now())
 	}
 	if h.n.handler != nil {
 		h.n.handler.Published(c.message(&pk))

@@ -28,7 +28,13 @@ func (n *Node) Injector(name string) *Injector {
 // never sees m. It does not wait for the store: where it is called from within
 // [Handler.Control], the session's acknowledgement waits. A message that no client could have published (topic with a
 // wildcard, under $SYS/ or $LINK/, a property that is no UTF-8) is an error.
-func (i *Injector) Inject(m *Message) error {
+func (i *Injector) Inject(m *Message) error { return i.inject(m, false) }
+
+// Keep is Inject, but what is to be retained is retained here, or with an empty
+// payload removed, as if a client of the node had published it.
+func (i *Injector) Keep(m *Message) error { return i.inject(m, m.Retain) }
+
+func (i *Injector) inject(m *Message, retain bool) error {
 	if err := m.validate(); err != nil {
 		return fmt.Errorf("inject: %w", err)
 	}
@@ -38,7 +44,7 @@ func (i *Injector) Inject(m *Message) error {
 		return nil
 	}
 	pk := m.packet(left)
-	pk.FixedHeader.Retain = false
+	pk.FixedHeader.Retain = retain
 	markRetain(&pk, m.Retain)
 	if err := i.n.server.InjectPacket(i.cl, pk); err != nil {
 		return fmt.Errorf("inject: %w", err)

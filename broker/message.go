@@ -114,7 +114,7 @@ func (c *client) message(pk *packets.Packet) *Message {
 	m := &Message{
 		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,
 		Dup: pk.FixedHeader.Dup, Retain: pk.FixedHeader.Retain,
-		ClientID: c.id, Username: c.username, ProtoVersion: c.proto, Peer: c.peer, Time: time.Now(),
+		ClientID: c.id, Username: c.username, ProtoVersion: c.proto, Peer: c.peer, Time: publishedAt(pk),
 		PayloadFormat: p.PayloadFormat, HasPayloadFormat: p.PayloadFormatFlag,
 		Expiry: p.MessageExpiryInterval, HasExpiry: p.MessageExpiryInterval > 0,
 		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
@@ -155,6 +155,9 @@ func (m *Message) packet(expiry uint32) packets.Packet {
 		for i, u := range m.User {
 			pk.Properties.User[i] = packets.UserProperty{Key: u.Key, Val: u.Value}
 		}
+	}
+	if m.Retain {
+		markTime(&pk, m.Time)
 	}
 	return pk
 }
