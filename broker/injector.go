@@ -28,8 +28,8 @@ func (n *Node) Injector(name string) *Injector {
 // subscriptions with Retain As Published, and that is all. [Handler.Published]
 // never sees m. It does not wait for the store: where it is called from within
 // [Handler.Control], the session's acknowledgement waits. A message that no
-// client could have published (topic with a
-// wildcard, under $SYS/ or $LINK/, a property that is no UTF-8) is an error.
+// client could have published (topic with a wildcard, under $SYS/ or $LINK/, a
+// property that is no UTF-8) is an error.
 func (i *Injector) Inject(m *Message) error { return i.inject(m, false, nil) }
 
 // InjectFrom is Inject from within [Handler.Control] for s: what is small is
