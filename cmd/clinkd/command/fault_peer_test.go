@@ -18,7 +18,9 @@ import (
 )
 
 // down is what a link's status says while its peer is away.
-func down(l link) bool { return l.Status == "disconnected" && l.Replication.State == "down" }
+func down(l link) bool {
+	return l.Status == "disconnected" && l.NodeStatus[0].Reason != "" && l.Replication.State == "down" && l.Replication.Reason != ""
+}
 
 // A peer is killed while messages flow, and starts again: its session gets all
 // of them.
@@ -238,7 +240,9 @@ func TestFaultPeerNeverAcknowledges(t *testing.T) {
 	t.Parallel()
 	r := linked(t, `retry_interval: "2s"`)
 	r.b.road.set(func(w *road) { w.mute = true })
-	unwell := func(l link) bool { return l.Status != "connected" }
+	unwell := func(l link) bool {
+		return l.Status == "disconnected" && l.NodeStatus[0].Reason == "the peer sent no PUBACK for 2s" && l.Replication.State == "online"
+	}
 	r.a.says("that nothing is acknowledged", unwell)
 	until(t, "site-a to have connected anew", func() bool {
 		return r.a.metric("clink_link_reconnects_total") >= publishers && r.a.metric("clink_link_inflight") > 0

@@ -2,6 +2,7 @@ package command_test
 
 import (
 	"bufio"
+	"bytes"
 	"errors"
 	"io"
 	"math/rand/v2"
@@ -23,7 +24,7 @@ type road struct {
 	target   string
 	closed   bool          // new connections are reset
 	black    bool          // bytes go nowhere, and nobody is told
-	mute     bool          // acknowledgements on the way back are left out
+	mute     bool          // acknowledgements of forwarded messages are left out
 	delay    time.Duration // each way
 	loss     float64       // how often a piece is sent again, after resend
 	dice     *rand.Rand
@@ -38,6 +39,7 @@ const resend = 900 * time.Millisecond
 type trip struct {
 	in, out net.Conn
 	lost    bool // its bytes go nowhere for good
+	msg     bool // it is one for forwarded messages
 }
 
 func newRoad(t *testing.T, target string) *road {
@@ -185,7 +187,8 @@ func (r *road) fate(c *trip, b []byte, back bool) (due time.Time, kept bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	c.lost = c.lost || r.black
-	if c.lost || back && r.mute && b[0]>>4 == packets.PUBACK {
+	c.msg = c.msg || !back && b[0]>>4 == packets.CONNECT && bytes.Contains(b, []byte(":msg:"))
+	if c.lost || back && r.mute && c.msg && b[0]>>4 == packets.PUBACK {
 		return due, false
 	}
 	if r.delay > 0 {
