@@ -42,6 +42,7 @@ func (h handler) Control(s *broker.Session, m *broker.Message) broker.Verdict {
 func (h handler) Closed(s *broker.Session) {
 	h.mu.Lock()
 	delete(h.visits, s)
+	delete(h.turnedAway, s)
 	h.mu.Unlock()
 	if l := (*h.links.Load())[s.Peer()]; l != nil {
 		l.gate.leave(s)
@@ -100,6 +101,7 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 		return broker.ProtocolError
 	}
 	ack := wire.ActorInitAck{Actor: p.Actor, Version: 1}
+	h.mark(s, p.Target)
 	l := (*h.links.Load())[s.Peer()]
 	if ack.Error = h.objection(l, p.Target); ack.Error != "" {
 		h.fault(s.Peer(), "a peer's handshake is rejected", "reason", ack.Error, "target", short(p.Target))
@@ -120,6 +122,7 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 	}
 	h.mu.Lock()
 	h.visits[s] = visitor{a}
+	delete(h.turnedAway, s)
 	h.mu.Unlock()
 	if l.heard(s); created {
 		l.doubtFor(time.Now(), announcing)
@@ -142,15 +145,37 @@ func (h handler) here(s *broker.Session) bool {
 	return false
 }
 
+// mark notes, before it is decided, that a session's handshake may be rejected:
+// so whoever makes it acceptable meanwhile finds it.
+func (h handler) mark(s *broker.Session, target string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.turnedAway[s] = target
+}
+
+// invite ends the sessions of a peer whose handshake was rejected and would not
+// be any more: EMQX up to 5.8.1 stays connected after a rejection, and does not
+// ask again.
+func (e *Engine) invite(peer string) {
+	l := (*e.links.Load())[peer]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for s, target := range e.turnedAway {
+		if s.Peer() == peer && e.objection(l, target) == "" {
+			s.Disconnect(administrativeAction)
+		}
+	}
+}
+
 // objection returns why a handshake is rejected, or "" (section 6; that a
 // disabled link is told before a wrong name was seen live).
-func (h handler) objection(l *link, target string) string {
+func (e *Engine) objection(l *link, target string) string {
 	switch {
 	case l == nil:
 		return wire.UnknownCluster
 	case !l.cfg.Load().Enable:
 		return wire.LinkDisabled
-	case target != h.opts.Cluster:
+	case target != e.opts.Cluster:
 		return wire.BadRemoteName
 	}
 	return ""

@@ -67,9 +67,10 @@ type Engine struct {
 	running      bool
 	incarnations *incarnations
 
-	mu     sync.Mutex
-	visits map[*broker.Session]visitor // link sessions whose actor is initialised
-	logged map[said]time.Time          // when a peer's faults were last logged
+	mu         sync.Mutex
+	visits     map[*broker.Session]visitor // link sessions whose actor is initialised
+	turnedAway map[*broker.Session]string  // those whose handshake was rejected, and for whom they took this cluster
+	logged     map[said]time.Time          // when a peer's faults were last logged
 }
 
 // New makes an engine without links, and makes it the node's handler.
@@ -92,7 +93,7 @@ func New(opts Options) (*Engine, error) {
 		opts: opts, node: "clink@" + opts.Cluster, log: opts.Log,
 		ext: extrouter.New(opts.Routes), ids: wire.NewIDs(time.Now, mark), limits: wire.DefaultLimits(maxPacket),
 		seed: maphash.MakeSeed(), incarnations: inc,
-		visits: make(map[*broker.Session]visitor), logged: make(map[said]time.Time),
+		visits: make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[said]time.Time),
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})
@@ -198,6 +199,7 @@ func (e *Engine) Put(ctx context.Context, l topology.Link) error {
 	}
 	e.changing.Lock()
 	defer e.changing.Unlock()
+	defer e.invite(l.Name)
 	links := *e.links.Load()
 	if known := links[l.Name]; known != nil {
 		if err := known.change(ctx, l); err != nil {

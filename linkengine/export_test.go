@@ -1,4 +1,16 @@
 package linkengine
 
+import (
+	"time"
+
+	"clink/topology"
+)
+
 // Actors is how many actors of a peer the engine knows.
 func (e *Engine) Actors(peer string) int { return e.ext.Stats(peer).Actors }
+
+// StatusAt is the status of the link to peer as it would be at a later time if
+// nothing happened until then.
+func (e *Engine) StatusAt(peer string, now time.Time) topology.LinkStatus {
+	return (*e.links.Load())[peer].status(now)
+}

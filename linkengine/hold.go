@@ -50,6 +50,7 @@ func (e *Engine) Prepare(ctx context.Context, c topology.Change) error {
 	}
 	e.changing.Lock()
 	defer e.changing.Unlock()
+	defer e.invite(c.Peer)
 	links := *e.links.Load()
 	if known := links[c.Peer]; known != nil {
 		if err := known.prepare(ctx, c); err != nil {

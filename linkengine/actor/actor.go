@@ -299,8 +299,10 @@ func (v *visit) heartbeat() {
 
 func (v *visit) bootstrap(ctx context.Context) error {
 	v.become(topology.ReplicationBootstrapping, "")
-	if err := v.send(ctx, v.opts.Table.all()); err != nil {
-		return fmt.Errorf("bootstrap: %w", err)
+	for ops := range v.opts.Table.all() {
+		if err := v.send(ctx, ops); err != nil {
+			return fmt.Errorf("bootstrap: %w", err)
+		}
 	}
 	v.heartbeat() // tells a peer that waits for more that there is none
 	v.become(topology.ReplicationOnline, "")
