@@ -15,6 +15,14 @@ func longOr[T any](short, long T) T {
 	return short
 }
 
+// longOrSkip leaves out what shows nothing when it is short.
+func longOrSkip(t *testing.T) {
+	t.Helper()
+	if !longOr(false, true) {
+		t.Skip("CLINK_LONG=1 runs it")
+	}
+}
+
 // Every connection of both sites is reset again and again, a minute long with
 // CLINK_LONG=1.
 func TestFaultResets(t *testing.T) {
@@ -56,9 +64,16 @@ func TestFaultHalfOpen(t *testing.T) {
 // Every packet takes 300 ms each way, and one in fifty is lost and sent again.
 func TestFaultFarAway(t *testing.T) {
 	t.Parallel()
+	farAway(t, func(w *road) { w.delay, w.loss = 300*time.Millisecond, 0.02 })
+}
+
+// farAway has messages flow over roads that may be made long.
+func farAway(t *testing.T, lengthen func(*road)) {
 	r := newRig(t, "max_inflight: 1000")
 	for _, p := range []*place{r.a, r.b} {
-		p.road.set(func(w *road) { w.delay, w.loss = 300*time.Millisecond, 0.02 })
+		if lengthen != nil {
+			p.road.set(lengthen)
+		}
 	}
 	r.begin(r.a)
 	r.begin(r.b)

@@ -36,21 +36,63 @@ func TestFaultPeerKilled(t *testing.T) {
 	r.nothingDropped()
 }
 
-// A peer stands still for some seconds, or a minute with CLINK_LONG=1.
+// A peer stands still for some time: less than it takes to notice, or a minute
+// with CLINK_LONG=1.
 func TestFaultPeerFrozen(t *testing.T) {
 	t.Parallel()
 	r := linked(t, `queue: max_age: "5m"`)
+	r.freeze()
+	r.clean()
+	r.intact()
+}
+
+// What a queue with the default max_age does not keep for a peer that stands
+// still for a minute is counted to the message.
+func TestFaultPeerFrozenTooLong(t *testing.T) {
+	longOrSkip(t)
+	t.Parallel()
+	r := linked(t, "")
+	r.freeze()
+	r.clean()
+	r.stop()
+	expired := func() int { return r.a.metric("clink_link_dropped_total", `reason="expired"`) }
+	until(t, "all but what was too old", func() bool { return r.missing() == expired() && r.a.metric("clink_link_queue_messages") == 0 })
+	r.ordered()
+	if all := r.a.metric("clink_link_dropped_total"); all != expired() || all == 0 {
+		t.Errorf("%d messages were dropped, %d because they were too old", all, expired())
+	}
+	r.oncePerSend()
+	t.Logf("%d of %d messages were too old", expired(), r.acked())
+}
+
+// freeze stops the peer for a while.
+func (r *rig) freeze() {
+	r.t.Helper()
 	r.b.signal(syscall.SIGSTOP)
 	began := time.Now()
 	r.published()
 	if longOr(false, true) {
 		r.a.says("that its peer is gone", down)
-		t.Logf("noticed after %v", time.Since(began).Round(time.Second))
+		r.t.Logf("noticed after %v", time.Since(began).Round(time.Second))
 		<-time.After(time.Minute - time.Since(began))
+		r.a.says("that its peer is silent", func(l link) bool { return down(l) && l.Inbound.State == "expired" })
 	}
 	r.b.signal(syscall.SIGCONT)
+}
+
+// A peer is away for longer than routes live without a sign of life, and the
+// queue for it is on disk: it gets everything.
+func TestFaultPeerAway(t *testing.T) {
+	longOrSkip(t)
+	t.Parallel()
+	r := linked(t, `queue: sync: "interval"`)
+	r.b.kill()
+	<-time.After(90 * time.Second)
+	r.a.says("that its peer is silent", func(l link) bool { return down(l) && l.Inbound.State == "expired" && l.Replication.PeerRoutes == 1 })
+	r.begin(r.b)
 	r.clean()
-	r.intact()
+	r.whole()
+	r.nothingDropped()
 }
 
 // signal is for the process alone.
