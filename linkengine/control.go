@@ -263,16 +263,18 @@ func (e *Engine) forget(peer string) {
 	}
 }
 
-// faultPeriod is how long after a logged fault the next one of the same peer is
-// not logged. All are counted.
+// faultPeriod is how long after a logged fault the next one of its kind and of
+// the same peer is not logged. All are counted.
 const faultPeriod = time.Minute
 
 func (e *Engine) fault(peer, msg string, args ...any) {
 	e.mu.Lock()
 	now := time.Now()
-	quiet := now.Sub(e.logged[peer]) < faultPeriod
+	kind := [2]string{peer, msg}
+	last, before := e.logged[kind]
+	quiet := before && now.Sub(last) < faultPeriod
 	if !quiet {
-		e.logged[peer] = now
+		e.logged[kind] = now
 	}
 	e.mu.Unlock()
 	if !quiet {

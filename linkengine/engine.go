@@ -69,7 +69,7 @@ type Engine struct {
 	mu         sync.Mutex
 	visits     map[*broker.Session]visitor // link sessions whose actor is initialised
 	turnedAway map[*broker.Session]string  // those whose handshake was rejected, and for whom they took this cluster
-	logged     map[string]time.Time        // when a peer's faults were last logged
+	logged     map[[2]string]time.Time     // when a peer's faults of a kind were last logged
 }
 
 // New makes an engine without links, and makes it the node's handler.
@@ -92,7 +92,7 @@ func New(opts Options) (*Engine, error) {
 		opts: opts, node: "clink@" + opts.Cluster, log: opts.Log,
 		ext: extrouter.New(opts.Routes), ids: wire.NewIDs(time.Now, mark), limits: wire.DefaultLimits(maxPacket),
 		seed: maphash.MakeSeed(), incarnations: inc,
-		visits: make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[string]time.Time),
+		visits: make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[[2]string]time.Time),
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})

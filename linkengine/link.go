@@ -257,6 +257,9 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters, Store: l.store(),
+		Oversize: func(name string) {
+			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
+		},
 		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
 			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
 		},

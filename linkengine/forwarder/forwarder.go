@@ -70,6 +70,9 @@ type Options struct {
 	Peer     Peer
 	Counters *Counters
 	Store    Store // nil: messages are in memory alone; what it holds is sent first
+	// Oversize is called for each message that no packet of the peer can hold,
+	// and which is dropped; nil if nobody wants to know.
+	Oversize func(topic string)
 }
 
 // A Forwarder is the pool of one link.
