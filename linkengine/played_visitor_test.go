@@ -2,8 +2,10 @@ package linkengine_test
 
 import (
 	"fmt"
+	"net"
 	"strings"
 	"testing"
+	"time"
 
 	"clink/topology"
 )
@@ -216,4 +218,29 @@ func TestPlayedImpostor(t *testing.T) {
 			t.Errorf("%d messages: %v", n, fmt.Sprint(<-d.got))
 		}
 	})
+}
+
+// TestPlayedSilence has a peer that sends nothing for almost twice the keep-alive
+// it announced, as EMQX's client may: it is allowed three times as much.
+func TestPlayedSilence(t *testing.T) {
+	t.Parallel()
+	v := versions[2]
+	s, _ := waiting(t, v)
+	c, err := net.Dial("tcp", s.addr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer c.Close()
+	p := &importer{version: v, line: newLine(c), t: t}
+	before := time.Now()
+	p.send(kConnect<<4, connectBody(v.clientID("msg"), true, 1))
+	if f := p.next(); f.kind != kConnack || f.code() != 0 {
+		t.Fatalf("%v", f)
+	}
+	if f := p.next(); f.kind != kDisconnect || f.code() != 0x8d {
+		t.Errorf("the end is %v", f)
+	}
+	if silent := time.Since(before); silent < 3*time.Second {
+		t.Errorf("hung up on after %v", silent)
+	}
 }
