@@ -3,6 +3,7 @@ package broker
 import (
 	"strings"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -115,7 +116,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		if cl == h.n.local {
 			pk.Origin, pk.Connect.ClientIdentifier = pk.Connect.ClientIdentifier, ""
 		}
-		if h.n.spread(&pk) {
+		if h.n.spread(&pk, nil) {
 			return pk, packets.CodeSuccessIgnore
 		}
 		markTicket(&pk, h.n.grace.enter())
@@ -139,13 +140,17 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if c.session != nil && underLink(pk.TopicName) {
 		return pk, c.control(&pk)
 	}
+	if pk.FixedHeader.Retain {
+		markTime(&pk, time.Now())
+	}
 	if h.n.handler != nil {
 		h.n.handler.Published(c.message(&pk))
 	}
-	if h.n.spread(&pk) {
+	if h.n.spread(&pk, &c.conn.todo) {
 		c.answerPublish(&pk, packets.CodeSuccess)
 		return pk, packets.CodeSuccessIgnore
 	}
+	c.conn.todo.flush() // the longer road may wait
 	c.ticket = h.n.grace.enter()
 	markTicket(&pk, c.ticket)
 	markRetain(&pk, pk.FixedHeader.Retain)

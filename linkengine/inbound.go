@@ -27,7 +27,7 @@ func (h handler) deliver(s *broker.Session, m *broker.Message) broker.Verdict {
 		h.fault(s.Peer(), "a peer without a link forwards messages", "client", short(s.ClientID()))
 		return broker.AckNoMatch
 	}
-	if reason := l.accept(m.Payload); reason != "" {
+	if reason := l.accept(s, m.Payload); reason != "" {
 		l.counters.Note(reason)
 		return broker.AckNoMatch
 	}
@@ -36,7 +36,7 @@ func (h handler) deliver(s *broker.Session, m *broker.Message) broker.Verdict {
 }
 
 // accept returns why a record is not delivered, or "".
-func (l *link) accept(payload []byte) string {
+func (l *link) accept(s *broker.Session, payload []byte) string {
 	cfg := l.cfg.Load()
 	if !cfg.Enable {
 		return linkDisabled
@@ -52,7 +52,7 @@ func (l *link) accept(payload []byte) string {
 	case record.QoS == 2 && l.recent.seen(record.ID):
 		return repeated
 	}
-	if err := l.injector.Inject(message(&record)); err != nil {
+	if err := l.injector.InjectFrom(s, message(&record)); err != nil {
 		l.fault(l.peer, "a forwarded message cannot be delivered", "err", short(err.Error()))
 		return notDelivered
 	}

@@ -295,8 +295,10 @@ func (v *visit) beat() {
 
 func (v *visit) bootstrap(ctx context.Context) error {
 	v.become(topology.ReplicationBootstrapping, "")
-	if err := v.send(ctx, v.opts.Table.all()); err != nil {
-		return fmt.Errorf("bootstrap: %w", err)
+	for ops := range v.opts.Table.all() {
+		if err := v.send(ctx, ops); err != nil {
+			return fmt.Errorf("bootstrap: %w", err)
+		}
 	}
 	v.become(topology.ReplicationOnline, "")
 	v.failed = 0

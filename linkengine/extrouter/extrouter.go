@@ -48,7 +48,8 @@ type Actor struct {
 }
 
 // Limits bound what one cluster may announce; zero fields mean the defaults,
-// one million routes and 256 MiB of text.
+// one million routes and 256 MiB of text. The levels of its filters with
+// wildcards are bounded as well, by sixteen for each route that is allowed.
 type Limits struct {
 	Routes int
 	Bytes  int64
@@ -66,21 +67,28 @@ type Stats struct {
 type Table struct {
 	limits  Limits
 	version atomic.Uint64
-	exact   index // whole filters without wildcards
-	levels  index // one node for each level of the others
+	exact   index[exact, *exact]
+	levels  index[node, *node]
 	root    node
 
 	mu       sync.Mutex
 	lastID   uint32
+	number   int
 	clusters map[string]*cluster
+	shared   map[holders]*holders
 }
 
+// A cluster's routes are where its filters are, as holders; here is what does
+// not fit in there.
 type cluster struct {
 	name    string
-	routes  map[routeKey]uint64 // a bit for each actor that announced it
+	number  int
 	actors  map[string]*actor
+	used    uint64              // bits of actors
+	others  map[routeKey]uint64 // a bit for each actor, of the routes whose ID is not their filter
+	routes  int
 	bytes   int64
-	used    uint64 // bits of actors
+	levels  int
 	refused uint64
 }
 
@@ -89,6 +97,7 @@ type routeKey struct{ filter, id string }
 type actor struct {
 	incarnation int64
 	bit         uint64
+	routes      int
 	expires     time.Time
 }
 
@@ -100,7 +109,7 @@ func New(limits Limits) *Table {
 	if limits.Bytes <= 0 {
 		limits.Bytes = 256 << 20
 	}
-	t := &Table{limits: limits, clusters: make(map[string]*cluster)}
+	t := &Table{limits: limits, clusters: make(map[string]*cluster), shared: make(map[holders]*holders)}
 	t.exact.init()
 	t.levels.init()
 	return t
@@ -117,8 +126,9 @@ func (t *Table) Init(now time.Time, a Actor) (created bool, err error) {
 	defer t.mu.Unlock()
 	c := t.clusters[a.Cluster]
 	if c == nil {
-		c = &cluster{name: a.Cluster, routes: make(map[routeKey]uint64), actors: make(map[string]*actor)}
-		t.clusters[a.Cluster] = c
+		t.number++
+		c = &cluster{name: strings.Clone(a.Cluster), number: t.number, actors: make(map[string]*actor), others: make(map[routeKey]uint64)}
+		t.clusters[c.name] = c
 	}
 	known := c.actors[a.Name]
 	switch {
@@ -132,7 +142,7 @@ func (t *Table) Init(now time.Time, a Actor) (created bool, err error) {
 	case a.Incarnation < known.incarnation:
 		return false, fmt.Errorf("actor %.80q of %.80q, incarnation %d, known %d: %w", a.Name, a.Cluster, a.Incarnation, known.incarnation, ErrOld)
 	case a.Incarnation > known.incarnation:
-		t.wipe(c, known.bit)
+		t.wipe(c, known)
 		created = true
 	}
 	known.incarnation, known.expires = a.Incarnation, now.Add(TTL)
@@ -172,8 +182,8 @@ func (t *Table) Update(now time.Time, a Actor, ops []wire.RouteOp) (refused int,
 	for _, op := range ops {
 		switch {
 		case op.Delete:
-			t.remove(c, routeKey{op.Filter, op.ID}, who.bit)
-		case !t.add(c, routeKey{op.Filter, op.ID}, who.bit):
+			t.remove(c, who, op)
+		case !t.add(c, who, op):
 			refused++
 		}
 	}
@@ -182,20 +192,71 @@ func (t *Table) Update(now time.Time, a Actor, ops []wire.RouteOp) (refused int,
 	return refused, nil
 }
 
-func (t *Table) add(c *cluster, key routeKey, bit uint64) bool {
-	holders, known := c.routes[key]
-	if known {
-		c.routes[key] = holders | bit
+// add adds a route of an actor. It reports false if it is refused.
+func (t *Table) add(c *cluster, who *actor, op wire.RouteOp) bool {
+	at := t.spot(op.Filter, false)
+	var part holders
+	if at.at != nil {
+		if known := at.at.Load().of(c); known != nil {
+			part = *known
+		}
+	}
+	part.cluster = c
+	plain := op.ID == op.Filter
+	held := part.plain
+	if !plain {
+		held = c.others[routeKey{op.Filter, op.ID}]
+	}
+	if held&who.bit != 0 {
 		return true
 	}
-	size := int64(len(key.filter) + len(key.id))
-	if len(c.routes) >= t.limits.Routes || c.bytes+size > t.limits.Bytes || !servable(key.filter) {
+	if held == 0 && !t.admit(c, op) {
 		return false
 	}
-	c.routes[key] = bit
-	c.bytes += size
-	t.insert(key.filter, c)
+	who.routes++
+	switch {
+	case plain:
+		part.plain |= who.bit
+	default:
+		c.others[routeKey{op.Filter, op.ID}] = held | who.bit
+		if held != 0 {
+			return true
+		}
+		part.others++
+	}
+	if at.at == nil {
+		at = t.spot(op.Filter, true)
+	}
+	at.at.Store(t.with(at.at.Load(), part))
 	return true
+}
+
+// admit counts one more route of the cluster, if it may have it.
+func (t *Table) admit(c *cluster, op wire.RouteOp) bool {
+	size, levels := cost(op)
+	if c.routes >= t.limits.Routes || c.bytes+size > t.limits.Bytes || c.levels+levels > 16*t.limits.Routes || !servable(op.Filter) {
+		return false
+	}
+	c.routes++
+	c.bytes += size
+	c.levels += levels
+	return true
+}
+
+// dismiss counts one route of the cluster less.
+func (c *cluster) dismiss(op wire.RouteOp) {
+	size, levels := cost(op)
+	c.routes--
+	c.bytes -= size
+	c.levels -= levels
+}
+
+// cost is what a route takes: bytes of text, and nodes.
+func cost(op wire.RouteOp) (size int64, levels int) {
+	if strings.ContainsAny(op.Filter, "+#") {
+		levels = strings.Count(op.Filter, "/") + 1
+	}
+	return int64(len(op.Filter) + len(op.ID)), levels
 }
 
 func servable(filter string) bool {
@@ -206,22 +267,69 @@ func servable(filter string) bool {
 	return err == nil
 }
 
-func (t *Table) remove(c *cluster, key routeKey, bit uint64) {
-	holders := c.routes[key]
+// remove removes a route of an actor, if there is one.
+func (t *Table) remove(c *cluster, who *actor, op wire.RouteOp) {
+	at := t.spot(op.Filter, false)
+	if at.at == nil {
+		return
+	}
+	known := at.at.Load().of(c)
 	switch {
-	case holders&bit == 0:
-	case holders != bit:
-		c.routes[key] = holders &^ bit
+	case known == nil:
+	case op.ID == op.Filter:
+		t.removePlain(c, who, at, *known, op)
 	default:
-		delete(c.routes, key)
-		c.bytes -= int64(len(key.filter) + len(key.id))
-		t.withdraw(key.filter, c)
+		t.removeOther(c, who, at, *known, op)
 	}
 }
 
-func (t *Table) wipe(c *cluster, bit uint64) {
-	for key := range c.routes {
-		t.remove(c, key, bit)
+func (t *Table) removePlain(c *cluster, who *actor, at spot, part holders, op wire.RouteOp) {
+	if part.plain&who.bit == 0 {
+		return
+	}
+	who.routes--
+	if part.plain &^= who.bit; part.plain == 0 {
+		c.dismiss(op)
+	}
+	t.set(at, t.with(at.at.Load(), part))
+}
+
+func (t *Table) removeOther(c *cluster, who *actor, at spot, part holders, op wire.RouteOp) {
+	key := routeKey{op.Filter, op.ID}
+	held := c.others[key]
+	if held&who.bit == 0 {
+		return
+	}
+	who.routes--
+	if held &^= who.bit; held != 0 {
+		c.others[key] = held
+		return
+	}
+	delete(c.others, key)
+	c.dismiss(op)
+	part.others--
+	t.set(at, t.with(at.at.Load(), part))
+}
+
+// wipe removes all routes of an actor. It looks at all that other clusters
+// have as well, until it has found as many as there are.
+func (t *Table) wipe(c *cluster, who *actor) {
+	if who.routes == 0 {
+		return
+	}
+	for key, held := range c.others {
+		if held&who.bit != 0 {
+			t.remove(c, who, wire.RouteOp{Filter: key.filter, ID: key.id})
+		}
+	}
+	for at := range t.spots() {
+		if who.routes == 0 {
+			break
+		}
+		if known := at.at.Load().of(c); known != nil && known.plain&who.bit != 0 {
+			filter := at.filter()
+			t.removePlain(c, who, at, *known, wire.RouteOp{Filter: filter, ID: filter})
+		}
 	}
 	t.version.Add(1)
 }
@@ -244,7 +352,7 @@ func (t *Table) Expire(now time.Time) []Actor {
 }
 
 func (t *Table) forget(c *cluster, name string, a *actor) {
-	t.wipe(c, a.bit)
+	t.wipe(c, a)
 	c.used &^= a.bit
 	delete(c.actors, name)
 }
@@ -253,15 +361,13 @@ func (t *Table) forget(c *cluster, name string, a *actor) {
 func (t *Table) Drop(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.clusters[name]
-	if c == nil {
-		return
+	if c := t.clusters[name]; c != nil {
+		for _, a := range c.actors {
+			t.wipe(c, a)
+		}
+		delete(t.clusters, name)
+		clear(t.shared) // or it holds on to c
 	}
-	for key := range c.routes {
-		t.withdraw(key.filter, c)
-	}
-	delete(t.clusters, name)
-	t.version.Add(1)
 }
 
 // Stats returns the figures of one cluster.
@@ -272,5 +378,5 @@ func (t *Table) Stats(name string) Stats {
 	if c == nil {
 		return Stats{}
 	}
-	return Stats{Routes: len(c.routes), Actors: len(c.actors), Refused: c.refused}
+	return Stats{Routes: c.routes, Actors: len(c.actors), Refused: c.refused}
 }

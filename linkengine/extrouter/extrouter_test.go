@@ -69,7 +69,8 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 		forget := func(gone func(route) bool) { maps.DeleteFunc(model, func(r route, _ bool) bool { return gone(r) }) }
 		t.Repeat(map[string]func(*rapid.T){
 			"update": func(t *rapid.T) {
-				a, op := drawActor(), wire.RouteOp{Delete: rapid.Bool().Draw(t, "delete"), Filter: filter.Draw(t, "filter"), ID: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "id")}
+				a, op := drawActor(), wire.RouteOp{Delete: rapid.Bool().Draw(t, "delete"), Filter: filter.Draw(t, "filter")}
+				op.ID = rapid.SampledFrom([]string{"1", "2", op.Filter}).Draw(t, "id")
 				_, err := table.Update(start, a, []wire.RouteOp{op})
 				switch {
 				case a.Incarnation == 0:
@@ -128,6 +129,9 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 					if n := table.Stats(c).Routes; n != len(distinct) {
 						t.Fatalf("%s has %d routes, want %d", c, n, len(distinct))
 					}
+				}
+				if len(model) == 0 && !table.Empty() {
+					t.Fatal("something is left in the table")
 				}
 			},
 		})
@@ -202,16 +206,17 @@ func TestLimits(t *testing.T) {
 		op      wire.RouteOp
 		refused int
 	}{
-		{add("a/#/b"), 1}, {add(""), 1}, {add("$LINK/#"), 1}, {add("a\xff"), 1},
+		{add("a/#/b"), 1}, {add("a/+b"), 1}, {add(""), 1}, {add("$LINK/#"), 1}, {add("a\xff"), 1},
 		{add(strings.Repeat("/", 128)), 1}, {add(strings.Repeat("x", 60)), 1},
 		{add("a"), 0}, {add("a"), 0}, {add("b"), 0}, {wire.RouteOp{Filter: "b", ID: "$p/\xff\x00"}, 0}, {add("c"), 1},
 		{wire.RouteOp{Delete: true, Filter: "b", ID: "b"}, 0}, {add("c"), 0}, {wire.RouteOp{Delete: true, Filter: "never", ID: "x"}, 0},
+		{wire.RouteOp{Delete: true, Filter: "c", ID: "c"}, 0}, {add("+/#"), 0}, {add("+/#/x"), 1},
 	} {
 		if refused, err := table.Update(start, a, []wire.RouteOp{tt.op}); err != nil || refused != tt.refused {
 			t.Errorf("%.40v: %d refused, %v", tt.op, refused, err)
 		}
 	}
-	if s := table.Stats("p"); s != (extrouter.Stats{Routes: 3, Actors: 1, Refused: 7}) {
+	if s := table.Stats("p"); s != (extrouter.Stats{Routes: 3, Actors: 1, Refused: 9}) {
 		t.Errorf("%+v", s)
 	}
 	for i := 1; i < extrouter.MaxActors; i++ {
@@ -220,6 +225,19 @@ func TestLimits(t *testing.T) {
 	if _, err := table.Init(start, extrouter.Actor{Cluster: "p", Name: "more", Incarnation: 1}); !errors.Is(err, extrouter.ErrActors) {
 		t.Errorf("one actor too many: %v", err)
 	}
+}
+
+// TestLevels bounds what filters of one byte a level cost.
+func TestLevels(t *testing.T) {
+	table := extrouter.New(extrouter.Limits{Routes: 3})
+	a := extrouter.Actor{Cluster: "p", Name: "n", Incarnation: 1}
+	mustInit(t, table, a)
+	deep := strings.Repeat("a/", 30) + "+"
+	mustUpdate(t, table, a, add(deep))
+	if refused, err := table.Update(start, a, []wire.RouteOp{add(strings.Repeat("b/", 20) + "+")}); err != nil || refused != 1 {
+		t.Errorf("the 52nd level: %d refused, %v", refused, err)
+	}
+	mustUpdate(t, table, a, wire.RouteOp{Delete: true, Filter: deep, ID: deep}, add("b"+deep))
 }
 
 // TestMatchWhileChanging keeps one route in place while others come and go

@@ -25,6 +25,8 @@ type Forward struct {
 	Topic     string
 	Payload   []byte
 	Timestamp int64 // when the message was published at its origin, Unix milliseconds
+
+	Aside *Aside // usually nil
 }
 
 // Properties are the properties of an MQTT 5 PUBLISH that subscribers of the
@@ -69,7 +71,7 @@ func (m Forward) Append(dst []byte) []byte {
 	dst = etf.AppendBinary(dst, m.Topic)
 	dst = etf.AppendBinary(dst, m.Payload)
 	dst = etf.AppendInt(dst, m.Timestamp)
-	return etf.AppendMap(dst, 0)
+	return m.Aside.append(dst)
 }
 
 func (m *Forward) appendFlags(dst []byte) []byte {
