@@ -15,21 +15,13 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-// A liar listens, and says the same to everybody who connects.
-type liar struct {
-	addr string
-
-	mu   sync.Mutex
-	says func(c net.Conn)
-}
-
-func newLiar(t testing.TB) *liar {
+// newLiar listens, and says the same to everybody who connects.
+func newLiar(t testing.TB, says func(c net.Conn)) (addr string) {
 	t.Helper()
 	ln, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
 		t.Fatal(err)
 	}
-	l := &liar{addr: ln.Addr().String()}
 	var running sync.WaitGroup
 	var mu sync.Mutex
 	var open []net.Conn
@@ -44,9 +36,6 @@ func newLiar(t testing.TB) *liar {
 			mu.Unlock()
 			running.Go(func() {
 				defer c.Close()
-				l.mu.Lock()
-				says := l.says
-				l.mu.Unlock()
 				says(c)
 			})
 		}
@@ -60,7 +49,7 @@ func newLiar(t testing.TB) *liar {
 		mu.Unlock()
 		running.Wait()
 	})
-	return l
+	return ln.Addr().String()
 }
 
 // hello answers CONNECT as a good peer does, and then sends bytes.
@@ -151,9 +140,7 @@ func TestHostileListeners(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
-			l := newLiar(t)
-			l.says = tt.says
-			link := linkTo(v.peer, l.addr, "#")
+			link := linkTo(v.peer, newLiar(t, tt.says), "#")
 			good.put(t, link)
 			eventually(t, "the status says why", func() bool {
 				r := good.status(t, v.peer).Replication

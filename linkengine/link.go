@@ -62,6 +62,7 @@ func newLink(e *Engine, cfg topology.Link) *link {
 	l.cfg.Store(&cfg)
 	l.idle.Store(time.Now().UnixNano())
 	l.presence.become(topology.InboundAbsent, "")
+	l.restoreRecent()
 	return l
 }
 
