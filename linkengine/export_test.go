@@ -21,3 +21,6 @@ func (e *Engine) Visits() int {
 	defer e.mu.Unlock()
 	return len(e.visits) + len(e.turnedAway)
 }
+
+// KeepHouse looks for what has expired at a time.
+func (e *Engine) KeepHouse(now time.Time) { e.keepHouse(now) }
