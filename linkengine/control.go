@@ -124,6 +124,11 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 	h.visits[s] = visitor{a}
 	delete(h.turnedAway, s)
 	h.mu.Unlock()
+	if a := l.announcer.Load(); a != nil && l.presence.get().State == topology.InboundExpired {
+		// EMQX up to 5.8.1 is deaf while its last link is disabled, and then
+		// acknowledges routes of an actor that it has forgotten.
+		a.Renew()
+	}
 	if l.heard(s); created {
 		l.doubtFor(time.Now(), announcing)
 	}

@@ -229,6 +229,7 @@ func (e *Engine) Remove(ctx context.Context, peer string) error {
 	delete(links, peer)
 	e.links.Store(&links)
 	l.stop(ctx, 0, false)
+	l.dropRecent()
 	e.forget(peer)
 	return nil
 }

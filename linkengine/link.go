@@ -68,6 +68,7 @@ func newLink(e *Engine, cfg topology.Link) *link {
 	l.cfg.Store(&cfg)
 	l.idle.Store(time.Now().UnixNano())
 	l.presence.become(topology.InboundAbsent, "")
+	l.restoreRecent()
 	return l
 }
 
@@ -270,6 +271,9 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters, Store: l.store(),
 		Wanted: func() { l.matched.Add(1) },
+		Oversize: func(name string) {
+			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
+		},
 		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
 			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
 		},

@@ -61,6 +61,7 @@ type Actor struct {
 	opts  Options
 	prove chan struct{}
 	hurry chan struct{}
+	renew chan struct{}
 
 	failed int // attempts since it was online; belongs to Run
 
@@ -79,6 +80,7 @@ func New(opts Options) *Actor {
 		opts:  opts,
 		prove: make(chan struct{}, 1),
 		hurry: make(chan struct{}, 1),
+		renew: make(chan struct{}, 1),
 		state: topology.Replication{State: topology.ReplicationDown, Reason: "not connected yet", Since: time.Now()},
 	}
 }
@@ -104,6 +106,16 @@ func (a *Actor) Prove() {
 func (a *Actor) Hurry() {
 	select {
 	case a.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// Renew makes the actor shake hands again over a new connection, if it is
+// online: there is reason to believe that the peer has forgotten it, and would
+// not say so.
+func (a *Actor) Renew() {
+	select {
+	case a.renew <- struct{}{}:
 	default:
 	}
 }
@@ -185,6 +197,10 @@ func (a *Actor) attempt(ctx context.Context, withdraw func() bool) error {
 		return err
 	}
 	v.conn = conn
+	select {
+	case <-a.renew: // so it is
+	default:
+	}
 	defer v.beats.Wait()
 	defer conn.Close()
 	if err := v.shake(ctx); err != nil {
@@ -333,6 +349,8 @@ func (v *visit) stay(ctx context.Context) error {
 				return err
 			}
 			v.opts.Answered(at, true)
+		case <-v.renew:
+			return errors.New("the peer's half is back after a silence, and may have forgotten this one")
 		case <-v.conn.Done():
 			return v.conn.Err()
 		case <-ctx.Done():

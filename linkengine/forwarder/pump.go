@@ -288,6 +288,9 @@ func (p *pump) write() error {
 
 // forget drops a message that the peer would disconnect for.
 func (p *pump) forget(s *slot) {
+	if p.opts.Oversize != nil {
+		p.opts.Oversize(s.rec.Topic)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if sent := p.find(s.seq); sent != nil {
