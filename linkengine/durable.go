@@ -250,8 +250,8 @@ func (l *link) leaveBehind(i *forwarder.Item) {
 	l.counters.Drop(forwarder.Stopped)
 }
 
-// Close closes the queues on disk. It is to be called when neither the engine
-// nor its node run any more.
+// Close closes the queues on disk, and writes down the peers' routes. It is to
+// be called when neither the engine nor its node run any more.
 func (e *Engine) Close() error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
@@ -263,5 +263,6 @@ func (e *Engine) Close() error {
 			}
 		}
 	}
+	e.writeRoutes()
 	return errors.Join(errs...)
 }

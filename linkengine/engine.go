@@ -15,8 +15,8 @@
 // is never forwarded again.
 //
 // The engine decides nothing about which links there are, and keeps nothing on
-// disk but the last incarnation, and the queues of links that ask for it
-// (package spool).
+// disk but the last incarnation, the routes of its peers, and the queues of
+// links that ask for it (package spool).
 package linkengine
 
 import (
@@ -65,6 +65,7 @@ type Engine struct {
 	changing     sync.Mutex // one change of the links at a time
 	running      bool
 	incarnations *incarnations
+	written      uint64 // version of the routes that are in the file
 
 	mu     sync.Mutex
 	visits map[*broker.Session]visitor // link sessions whose actor is initialised
@@ -95,6 +96,7 @@ func New(opts Options) (*Engine, error) {
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})
+	e.recall()
 	opts.Node.Intercept(handler{e})
 	return e, nil
 }
@@ -109,6 +111,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.start(); err != nil {
 		return fmt.Errorf("link engine: %w", err)
 	}
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writing.Go(func() { e.remember(ctx) })
 	tick := time.NewTicker(housekeeping)
 	defer tick.Stop()
 	for {
@@ -202,6 +207,7 @@ func (e *Engine) Put(ctx context.Context, l topology.Link) error {
 	links = maps.Clone(links)
 	links[l.Name] = added
 	e.links.Store(&links)
+	added.takeEarly()
 	if err := added.start(); err != nil {
 		return fmt.Errorf("link to %s: %w", l.Name, err)
 	}

@@ -1,5 +1,10 @@
 package extrouter
 
+import (
+	"encoding/binary"
+	"hash/crc32"
+)
+
 // Empty reports whether nothing is left of any route.
 func (t *Table) Empty() bool {
 	t.mu.Lock()
@@ -15,4 +20,10 @@ func (t *Table) Empty() bool {
 		}
 	}
 	return t.exact.live == 0 && t.levels.live == 0 && t.root.kids == 0 && t.root.below.Load() == nil
+}
+
+// Whole makes records what [Table.Load] takes for a whole file.
+func Whole(records []byte) []byte {
+	b := append([]byte(savedAs), records...)
+	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }

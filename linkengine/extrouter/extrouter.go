@@ -8,12 +8,17 @@
 // changes exclude each other. The package has no clock and no goroutine: the
 // caller says what time it is, and when to look for what has expired.
 //
+// A table can be saved, and serve what it had in another life until the actors
+// have announced it anew, or are late: messages that are published meanwhile
+// find their routes.
+//
 // It does not decide who may announce what, and it does not send.
 package extrouter
 
 import (
 	"errors"
 	"fmt"
+	"iter"
 	"math/bits"
 	"strings"
 	"sync"
@@ -74,6 +79,7 @@ type Table struct {
 	mu       sync.Mutex
 	lastID   uint32
 	number   int
+	era      uint64 // changes when an actor comes or goes
 	clusters map[string]*cluster
 	shared   map[holders]*holders
 }
@@ -81,15 +87,16 @@ type Table struct {
 // A cluster's routes are where its filters are, as holders; here is what does
 // not fit in there.
 type cluster struct {
-	name    string
-	number  int
-	actors  map[string]*actor
-	used    uint64              // bits of actors
-	others  map[routeKey]uint64 // a bit for each actor, of the routes whose ID is not their filter
-	routes  int
-	bytes   int64
-	levels  int
-	refused uint64
+	name     string
+	number   int
+	actors   map[string]*actor
+	restored map[string]*actor   // of an earlier table; see Load
+	used     uint64              // bits of actors
+	others   map[routeKey]uint64 // a bit for each actor, of the routes whose ID is not their filter
+	routes   int
+	bytes    int64
+	levels   int
+	refused  uint64
 }
 
 type routeKey struct{ filter, id string }
@@ -124,29 +131,67 @@ func (t *Table) Version() uint64 { return t.version.Load() }
 func (t *Table) Init(now time.Time, a Actor) (created bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.clusters[a.Cluster]
-	if c == nil {
-		t.number++
-		c = &cluster{name: strings.Clone(a.Cluster), number: t.number, actors: make(map[string]*actor), others: make(map[routeKey]uint64)}
-		t.clusters[c.name] = c
-	}
+	c := t.cluster(a.Cluster)
+	t.comeAgain(c, a)
 	known := c.actors[a.Name]
 	switch {
-	case known == nil && c.used == 1<<MaxActors-1:
-		return false, fmt.Errorf("actor %.80q of %.80q: %w", a.Name, a.Cluster, ErrActors)
 	case known == nil:
-		known = &actor{bit: 1 << bits.TrailingZeros64(^c.used)}
-		c.used |= known.bit
+		if known = c.take(a.Incarnation, now); known == nil {
+			t.expireRestored(c, now, true)
+			known = c.take(a.Incarnation, now)
+		}
+		if known == nil {
+			return false, fmt.Errorf("actor %.80q of %.80q: %w", a.Name, a.Cluster, ErrActors)
+		}
 		c.actors[strings.Clone(a.Name)] = known
 		created = true
+		t.era++
 	case a.Incarnation < known.incarnation:
 		return false, fmt.Errorf("actor %.80q of %.80q, incarnation %d, known %d: %w", a.Name, a.Cluster, a.Incarnation, known.incarnation, ErrOld)
 	case a.Incarnation > known.incarnation:
 		t.wipe(c, known)
 		created = true
+		t.era++
 	}
 	known.incarnation, known.expires = a.Incarnation, now.Add(TTL)
 	return created, nil
+}
+
+// cluster returns the cluster, which is made if it is not known.
+func (t *Table) cluster(name string) *cluster {
+	c := t.clusters[name]
+	if c == nil {
+		t.number++
+		c = &cluster{
+			name: strings.Clone(name), number: t.number, others: make(map[routeKey]uint64),
+			actors: make(map[string]*actor), restored: make(map[string]*actor),
+		}
+		t.clusters[c.name] = c
+	}
+	return c
+}
+
+// take makes an actor, which is nil if there are too many.
+func (c *cluster) take(incarnation int64, expires time.Time) *actor {
+	if c.used == 1<<MaxActors-1 {
+		return nil
+	}
+	a := &actor{incarnation: incarnation, bit: 1 << bits.TrailingZeros64(^c.used), expires: expires}
+	c.used |= a.bit
+	return a
+}
+
+// all yields the actors by their names, those that were restored as well.
+func (c *cluster) all() iter.Seq2[string, *actor] {
+	return func(yield func(string, *actor) bool) {
+		for _, some := range []map[string]*actor{c.actors, c.restored} {
+			for name, a := range some {
+				if !yield(name, a) {
+					return
+				}
+			}
+		}
+	}
 }
 
 // actor returns the actor if it is known in this incarnation, and renews it.
@@ -183,12 +228,14 @@ func (t *Table) Update(now time.Time, a Actor, ops []wire.RouteOp) (refused int,
 		switch {
 		case op.Delete:
 			t.remove(c, who, op)
+			if old := c.restored[a.Name]; old != nil {
+				t.remove(c, old, op)
+			}
 		case !t.add(c, who, op):
 			refused++
 		}
 	}
 	c.refused += uint64(refused)
-	t.version.Add(1)
 	return refused, nil
 }
 
@@ -214,6 +261,7 @@ func (t *Table) add(c *cluster, who *actor, op wire.RouteOp) bool {
 		return false
 	}
 	who.routes++
+	t.version.Add(1)
 	switch {
 	case plain:
 		part.plain |= who.bit
@@ -288,6 +336,7 @@ func (t *Table) removePlain(c *cluster, who *actor, at spot, part holders, op wi
 		return
 	}
 	who.routes--
+	t.version.Add(1)
 	if part.plain &^= who.bit; part.plain == 0 {
 		c.dismiss(op)
 	}
@@ -301,6 +350,7 @@ func (t *Table) removeOther(c *cluster, who *actor, at spot, part holders, op wi
 		return
 	}
 	who.routes--
+	t.version.Add(1)
 	if held &^= who.bit; held != 0 {
 		c.others[key] = held
 		return
@@ -331,7 +381,6 @@ func (t *Table) wipe(c *cluster, who *actor) {
 			t.removePlain(c, who, at, *known, wire.RouteOp{Filter: filter, ID: filter})
 		}
 	}
-	t.version.Add(1)
 }
 
 // Expire removes the actors that have given no sign of life for [TTL], with
@@ -341,6 +390,7 @@ func (t *Table) Expire(now time.Time) []Actor {
 	defer t.mu.Unlock()
 	var gone []Actor
 	for _, c := range t.clusters {
+		t.expireRestored(c, now, false)
 		for name, a := range c.actors {
 			if !now.Before(a.expires) {
 				t.forget(c, name, a)
@@ -355,6 +405,7 @@ func (t *Table) forget(c *cluster, name string, a *actor) {
 	t.wipe(c, a)
 	c.used &^= a.bit
 	delete(c.actors, name)
+	t.era++
 }
 
 // Drop forgets everything that the cluster announced.
@@ -362,10 +413,11 @@ func (t *Table) Drop(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	if c := t.clusters[name]; c != nil {
-		for _, a := range c.actors {
+		for _, a := range c.all() {
 			t.wipe(c, a)
 		}
 		delete(t.clusters, name)
+		t.era++
 		clear(t.shared) // or it holds on to c
 	}
 }
