@@ -24,7 +24,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
@@ -57,7 +56,6 @@ type Engine struct {
 	ext     *extrouter.Table
 	ids     *wire.IDs
 	limits  wire.Limits
-	seed    maphash.Seed
 	exports atomic.Pointer[map[string][]topic.Filter]
 	links   atomic.Pointer[map[string]*link]
 	log     *slog.Logger
@@ -91,8 +89,8 @@ func New(opts Options) (*Engine, error) {
 	e := &Engine{
 		opts: opts, node: "clink@" + opts.Cluster, log: opts.Log,
 		ext: extrouter.New(opts.Routes), ids: wire.NewIDs(time.Now, mark), limits: wire.DefaultLimits(maxPacket),
-		seed: maphash.MakeSeed(), incarnations: inc,
-		visits: make(map[*broker.Session]visitor), logged: make(map[string]time.Time),
+		incarnations: inc,
+		visits:       make(map[*broker.Session]visitor), logged: make(map[string]time.Time),
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})

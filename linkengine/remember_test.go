@@ -37,15 +37,14 @@ func TestExporterComesBackFirst(t *testing.T) {
 			a.stop()
 
 			a = begin(t, "a", []string{"b"}, keepIn(killed))
+			pub := connect(t, a, "pub")
 			if prepared {
 				if err := a.engine.Prepare(t.Context(), topology.Change{Op: topology.Create, Peer: "b", Link: link, Hold: true}); err != nil {
 					t.Fatal(err)
 				}
-				pub := connect(t, a, "pub")
 				pub.pub(t, paho.Publish{Topic: "t/0", QoS: 1})
 			}
 			a.put(t, link)
-			pub := connect(t, a, "pub2")
 			if !prepared {
 				pub.pub(t, paho.Publish{Topic: "t/0", QoS: 1})
 			}
