@@ -361,5 +361,5 @@ func (l *link) Lost() {
 func (l *link) Ready() (bool, <-chan struct{}) { return l.gate.ready() }
 
 func (l *link) Wants(topic string) bool {
-	return within((*l.exports.Load())[l.peer], topic) && slices.Contains(l.ext.Match(topic, nil), l.peer)
+	return within((*l.exports.Load())[l.peer], topic) && l.ext.Announced(l.peer, topic)
 }

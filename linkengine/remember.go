@@ -88,7 +88,7 @@ func (e *Engine) writeRoutes() {
 // recalled reports whether routes of the peer are those of the run before, and
 // it has not been heard since.
 func (l *link) recalled() bool {
-	return !l.gate.visited() && slices.Contains(l.ext.Restored(), l.peer)
+	return !l.gate.visited() && slices.Contains(l.ext.Past(), l.peer)
 }
 
 // takeEarly lets messages wait for a peer whose routes are known from the run

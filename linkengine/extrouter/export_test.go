@@ -9,6 +9,11 @@ import (
 func (t *Table) Empty() bool {
 	t.mu.Lock()
 	defer t.mu.Unlock()
+	for _, c := range t.past {
+		if len(c.actors) == 0 {
+			return false
+		}
+	}
 	for _, c := range t.clusters {
 		if c.routes != 0 || c.bytes != 0 || c.levels != 0 || len(c.others) != 0 {
 			return false
@@ -27,3 +32,5 @@ func Whole(records []byte) []byte {
 	b := append([]byte(savedAs), records...)
 	return binary.BigEndian.AppendUint32(b, crc32.Checksum(b, castagnoli))
 }
+
+const PastTime = pastTime

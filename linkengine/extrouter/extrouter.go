@@ -8,9 +8,9 @@
 // changes exclude each other. The package has no clock and no goroutine: the
 // caller says what time it is, and when to look for what has expired.
 //
-// A table can be saved, and serve what it had in another life until the actors
-// have announced it anew, or are late: messages that are published meanwhile
-// find their routes.
+// When an actor comes back from a restart, or this process does, what it had
+// announced is past: served for a while, so that messages which are published
+// before it has announced everything anew find their routes.
 //
 // It does not decide who may announce what, and it does not send.
 package extrouter
@@ -18,7 +18,6 @@ package extrouter
 import (
 	"errors"
 	"fmt"
-	"iter"
 	"math/bits"
 	"strings"
 	"sync"
@@ -61,7 +60,8 @@ type Limits struct {
 }
 
 // Stats are the figures of one cluster. Routes counts a route once however
-// many actors announce it; Refused counts since the table was made.
+// many actors announce it, and past ones not; Refused counts since the table
+// was made.
 type Stats struct {
 	Routes, Actors int
 	Refused        uint64
@@ -81,22 +81,23 @@ type Table struct {
 	number   int
 	era      uint64 // changes when an actor comes or goes
 	clusters map[string]*cluster
+	past     map[string]*cluster // see past.go
 	shared   map[holders]*holders
 }
 
 // A cluster's routes are where its filters are, as holders; here is what does
 // not fit in there.
 type cluster struct {
-	name     string
-	number   int
-	actors   map[string]*actor
-	restored map[string]*actor   // of an earlier table; see Load
-	used     uint64              // bits of actors
-	others   map[routeKey]uint64 // a bit for each actor, of the routes whose ID is not their filter
-	routes   int
-	bytes    int64
-	levels   int
-	refused  uint64
+	name    string
+	number  int
+	past    atomic.Bool
+	actors  map[string]*actor
+	used    uint64              // bits of actors
+	others  map[routeKey]uint64 // a bit for each actor, of the routes whose ID is not their filter
+	routes  int
+	bytes   int64
+	levels  int
+	refused uint64
 }
 
 type routeKey struct{ filter, id string }
@@ -116,7 +117,7 @@ func New(limits Limits) *Table {
 	if limits.Bytes <= 0 {
 		limits.Bytes = 256 << 20
 	}
-	t := &Table{limits: limits, clusters: make(map[string]*cluster), shared: make(map[holders]*holders)}
+	t := &Table{limits: limits, clusters: make(map[string]*cluster), past: make(map[string]*cluster), shared: make(map[holders]*holders)}
 	t.exact.init()
 	t.levels.init()
 	return t
@@ -127,33 +128,29 @@ func (t *Table) Version() uint64 { return t.version.Load() }
 
 // Init makes the actor known or renews it. It reports whether the actor was
 // made anew, without routes: the first time, or because its incarnation is
-// higher than the one known, whose routes are gone when Init returns.
+// higher than the one known, whose routes are past when Init returns.
 func (t *Table) Init(now time.Time, a Actor) (created bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	c := t.cluster(a.Cluster)
-	t.comeAgain(c, a)
 	known := c.actors[a.Name]
 	switch {
+	case known != nil && a.Incarnation < known.incarnation:
+		return false, fmt.Errorf("actor %.80q of %.80q, incarnation %d, known %d: %w", a.Name, a.Cluster, a.Incarnation, known.incarnation, ErrOld)
+	case known != nil && a.Incarnation > known.incarnation:
+		t.retire(now, c, a.Name, known)
+		c, known = t.cluster(a.Cluster), nil
 	case known == nil:
-		if known = c.take(a.Incarnation, now); known == nil {
-			t.expireRestored(c, now, true)
-			known = c.take(a.Incarnation, now)
-		}
-		if known == nil {
+		t.comeAgain(now, a)
+	}
+	if known == nil {
+		if known = c.take(a.Name, a.Incarnation); known == nil {
 			return false, fmt.Errorf("actor %.80q of %.80q: %w", a.Name, a.Cluster, ErrActors)
 		}
-		c.actors[strings.Clone(a.Name)] = known
-		created = true
-		t.era++
-	case a.Incarnation < known.incarnation:
-		return false, fmt.Errorf("actor %.80q of %.80q, incarnation %d, known %d: %w", a.Name, a.Cluster, a.Incarnation, known.incarnation, ErrOld)
-	case a.Incarnation > known.incarnation:
-		t.wipe(c, known)
 		created = true
 		t.era++
 	}
-	known.incarnation, known.expires = a.Incarnation, now.Add(TTL)
+	known.expires = now.Add(TTL)
 	return created, nil
 }
 
@@ -161,37 +158,26 @@ func (t *Table) Init(now time.Time, a Actor) (created bool, err error) {
 func (t *Table) cluster(name string) *cluster {
 	c := t.clusters[name]
 	if c == nil {
-		t.number++
-		c = &cluster{
-			name: strings.Clone(name), number: t.number, others: make(map[routeKey]uint64),
-			actors: make(map[string]*actor), restored: make(map[string]*actor),
-		}
+		c = t.newCluster(name)
 		t.clusters[c.name] = c
 	}
 	return c
 }
 
-// take makes an actor, which is nil if there are too many.
-func (c *cluster) take(incarnation int64, expires time.Time) *actor {
+func (t *Table) newCluster(name string) *cluster {
+	t.number++
+	return &cluster{name: strings.Clone(name), number: t.number, others: make(map[routeKey]uint64), actors: make(map[string]*actor)}
+}
+
+// take makes an actor, or returns nil if there are too many.
+func (c *cluster) take(name string, incarnation int64) *actor {
 	if c.used == 1<<MaxActors-1 {
 		return nil
 	}
-	a := &actor{incarnation: incarnation, bit: 1 << bits.TrailingZeros64(^c.used), expires: expires}
+	a := &actor{incarnation: incarnation, bit: 1 << bits.TrailingZeros64(^c.used)}
 	c.used |= a.bit
+	c.actors[strings.Clone(name)] = a
 	return a
-}
-
-// all yields the actors by their names, those that were restored as well.
-func (c *cluster) all() iter.Seq2[string, *actor] {
-	return func(yield func(string, *actor) bool) {
-		for _, some := range []map[string]*actor{c.actors, c.restored} {
-			for name, a := range some {
-				if !yield(name, a) {
-					return
-				}
-			}
-		}
-	}
 }
 
 // actor returns the actor if it is known in this incarnation, and renews it.
@@ -228,9 +214,7 @@ func (t *Table) Update(now time.Time, a Actor, ops []wire.RouteOp) (refused int,
 		switch {
 		case op.Delete:
 			t.remove(c, who, op)
-			if old := c.restored[a.Name]; old != nil {
-				t.remove(c, old, op)
-			}
+			t.removePast(a, op)
 		case !t.add(c, who, op):
 			refused++
 		}
@@ -390,7 +374,6 @@ func (t *Table) Expire(now time.Time) []Actor {
 	defer t.mu.Unlock()
 	var gone []Actor
 	for _, c := range t.clusters {
-		t.expireRestored(c, now, false)
 		for name, a := range c.actors {
 			if !now.Before(a.expires) {
 				t.forget(c, name, a)
@@ -398,6 +381,7 @@ func (t *Table) Expire(now time.Time) []Actor {
 			}
 		}
 	}
+	t.expirePast(now)
 	return gone
 }
 
@@ -412,14 +396,15 @@ func (t *Table) forget(c *cluster, name string, a *actor) {
 func (t *Table) Drop(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c := t.clusters[name]; c != nil {
-		for _, a := range c.all() {
-			t.wipe(c, a)
+	for _, in := range []map[string]*cluster{t.clusters, t.past} {
+		if c := in[name]; c != nil {
+			for name, a := range c.actors {
+				t.forget(c, name, a)
+			}
+			delete(in, name)
 		}
-		delete(t.clusters, name)
-		t.era++
-		clear(t.shared) // or it holds on to c
 	}
+	clear(t.shared) // or it holds on to them
 }
 
 // Stats returns the figures of one cluster.

@@ -9,8 +9,6 @@ import (
 	"hash/crc32"
 	"io"
 	"math/bits"
-	"slices"
-	"strings"
 	"time"
 
 	"clink/linkengine/wire"
@@ -67,10 +65,9 @@ func (s *saver) save() error {
 	defer s.mu.Unlock()
 	s.era = s.Table.era
 	s.actors()
-	for _, c := range s.clusters {
-		for key, held := range c.others {
-			s.route(c, held, key.filter, key.id)
-			if err := s.pause(); err != nil {
+	for _, in := range []map[string]*cluster{s.clusters, s.past} {
+		for _, c := range in {
+			if err := s.others(c); err != nil {
 				return err
 			}
 		}
@@ -90,25 +87,30 @@ func (s *saver) save() error {
 	return s.pause()
 }
 
-// actors writes who there is. An actor that was restored and has come again is
-// one with itself.
+func (s *saver) others(c *cluster) error {
+	for key, held := range c.others {
+		s.route(c, held, key.filter, key.id)
+		if err := s.pause(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// actors writes who there is: those as they are now before past ones.
 func (s *saver) actors() {
 	number := uint64(0)
-	for _, c := range s.clusters {
-		numbers := new([64]uint64)
-		for name, a := range c.all() {
-			if now := c.actors[name]; now != nil && now != a {
-				continue
+	for _, in := range []map[string]*cluster{s.clusters, s.past} {
+		for _, c := range in {
+			numbers := new([64]uint64)
+			for name, a := range c.actors {
+				number++
+				s.buf = appendText(appendText(binary.AppendUvarint(append(s.buf, recordActor), number), c.name), name)
+				s.buf = binary.AppendVarint(s.buf, a.incarnation)
+				numbers[bits.TrailingZeros64(a.bit)] = number
 			}
-			number++
-			s.buf = appendText(appendText(binary.AppendUvarint(append(s.buf, recordActor), number), c.name), name)
-			s.buf = binary.AppendVarint(s.buf, a.incarnation)
-			numbers[bits.TrailingZeros64(a.bit)] = number
-			if old := c.restored[name]; old != nil {
-				numbers[bits.TrailingZeros64(old.bit)] = number
-			}
+			s.numbers[c] = numbers
 		}
-		s.numbers[c] = numbers
 	}
 }
 
@@ -146,10 +148,9 @@ func appendText(dst []byte, s string) []byte {
 	return append(binary.AppendUvarint(dst, uint64(len(s))), s...)
 }
 
-// Load takes the routes that an earlier table saved, and returns how many there
-// are. They are served until their actors come with another incarnation, or for
-// [TTL]: what an actor that comes again does not announce meanwhile goes then.
-// Each actor is new all the same when it comes, and is to announce all it has.
+// Load takes the routes that an earlier table saved as past ones, which stay for
+// [TTL], and returns how many there are. Each actor is new all the same when it
+// comes, and is to announce all it has.
 func (t *Table) Load(now time.Time, saved []byte) (routes int, err error) {
 	body, ok := bytes.CutPrefix(saved, []byte(savedAs))
 	end := len(saved) - crc32.Size
@@ -232,13 +233,18 @@ func (l *loader) actor() {
 		return
 	}
 	l.in = l.in[size:]
-	c := l.cluster(name)
-	a := c.take(incarnation, l.expires)
-	if a == nil || c.restored[actorName] != nil {
+	if l.err != nil {
 		return
 	}
-	c.restored[actorName] = a
-	l.actors[number] = restored{a, c}
+	p := l.pastOf(name)
+	a := p.actors[actorName]
+	if a == nil {
+		a = p.take(actorName, incarnation)
+	}
+	if a != nil {
+		a.expires = l.expires
+		l.actors[number] = restored{a, p}
+	}
 }
 
 func (l *loader) route() {
@@ -265,43 +271,4 @@ func (l *loader) route() {
 			l.add(r.of, r.actor, op)
 		}
 	}
-}
-
-// comeAgain ends what was restored of an actor, unless it is the same one that
-// comes again: then it is served until it expires, as the actor announces its
-// routes anew.
-func (t *Table) comeAgain(c *cluster, a Actor) {
-	if old := c.restored[a.Name]; old != nil && old.incarnation != a.Incarnation {
-		t.forgetRestored(c, a.Name, old)
-	}
-}
-
-func (t *Table) forgetRestored(c *cluster, name string, old *actor) {
-	t.wipe(c, old)
-	c.used &^= old.bit
-	delete(c.restored, name)
-	t.era++
-}
-
-// expireRestored forgets what was restored long ago, or all of it.
-func (t *Table) expireRestored(c *cluster, now time.Time, all bool) {
-	for name, old := range c.restored {
-		if all || !now.Before(old.expires) {
-			t.forgetRestored(c, name, old)
-		}
-	}
-}
-
-// Restored returns the clusters that have routes of an earlier table.
-func (t *Table) Restored() []string {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	var names []string
-	for name, c := range t.clusters {
-		if len(c.restored) > 0 {
-			names = append(names, strings.Clone(name))
-		}
-	}
-	slices.Sort(names)
-	return names
 }
