@@ -69,6 +69,9 @@ type Engine struct {
 	mu     sync.Mutex
 	visits map[*broker.Session]visitor // link sessions whose actor is initialised
 	logged map[string]time.Time        // when a peer's faults were last logged
+
+	prober   *broker.Injector
+	tracings map[string]*tracing // probes under way, by id
 }
 
 // New makes an engine without links, and makes it the node's handler.
@@ -92,6 +95,7 @@ func New(opts Options) (*Engine, error) {
 		ext: extrouter.New(opts.Routes), ids: wire.NewIDs(time.Now, mark), limits: wire.DefaultLimits(maxPacket),
 		seed: maphash.MakeSeed(), incarnations: inc,
 		visits: make(map[*broker.Session]visitor), logged: make(map[string]time.Time),
+		prober: opts.Node.Injector("trace"), tracings: make(map[string]*tracing),
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})

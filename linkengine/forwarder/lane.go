@@ -22,6 +22,7 @@ type entry struct {
 	size   int
 	dup    bool   // was sent before
 	stored uint64 // its number in the store; 0: it is not there
+	note   *note  // usually nil: nobody asks
 }
 
 // A slot is an entry that was written, in the order of writing.
@@ -117,6 +118,7 @@ func (l *lane) makeRoom() bool {
 // discard counts an entry that was taken out of its queue.
 func (l *lane) discard(e entry, reason string) {
 	l.bytes -= int64(e.size)
+	e.note.dropped(reason)
 	l.over(&e)
 	l.opts.Counters.Drop(reason)
 }
@@ -273,13 +275,13 @@ func (l *lane) expire(now time.Time) {
 
 // acked books a PUBACK.
 func (l *lane) acked(id uint16, code byte) {
-	if !l.book(id) {
+	if !l.book(id, code) {
 		return
 	}
 	l.opts.Counters.answered(code)
 }
 
-func (l *lane) book(id uint16) bool {
+func (l *lane) book(id uint16, code byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.acks) == 0 || id == 0 {
@@ -296,6 +298,7 @@ func (l *lane) book(id uint16) bool {
 	*at = 0
 	l.outstanding--
 	l.progress = time.Now()
+	s.note.answered(code)
 	l.finish(s)
 	l.signal()
 	return true
