@@ -150,7 +150,10 @@ func TestTraceToEMQX(t *testing.T) {
 	peer := foreignPeer(t, a, "b", "routesync")
 	peer.init(t, 1, "a")
 	peer.announce(t, "t/#")
-	eventually(t, "the connections stand", func() bool { return a.status(t, "b").State == topology.Connected })
+	eventually(t, "the connections stand", func() bool {
+		st := a.status(t, "b")
+		return st.State == topology.Connected && st.Replication.State == topology.ReplicationRejected
+	})
 	h := only(t, a.trace(t, topology.Probing{Topic: "t/x", QoS: 1}))
 	if h.State != topology.TraceWithheld || h.Reason != "not-clink" || h.Sent != nil || !strings.Contains(h.Detail, "route replication to it is rejected (unknown_cluster)") {
 		t.Errorf("%+v", h)
