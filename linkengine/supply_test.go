@@ -29,7 +29,16 @@ func retainingPair(t testing.TB, topics ...topic.Filter) (a, b *site) {
 	b.put(t, retaining("a", a.addr, topics...))
 	a.online(t, "b")
 	b.online(t, "a")
+	a.sure(t, "b", "t/doubt")
 	return a, b
+}
+
+// sure waits until a site holds nothing back for a peer that may still announce
+// a route: here that all there is has been announced.
+func (s *site) sure(t testing.TB, peer, topic string) {
+	t.Helper()
+	connect(t, s, "doubter").pub(t, paho.Publish{Topic: topic, QoS: 1})
+	eventually(t, "nothing is held back", func() bool { return s.status(t, peer).Metrics.Queuing == 0 })
 }
 
 // keep publishes messages that are to be retained.
