@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"clink/internal/sock"
+
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
@@ -62,8 +64,8 @@ type conn struct {
 	buffers  *sync.Pool // of *[]byte, large ones, shared by the node's connections
 	buf      []byte
 	spare    []byte
-	outlet   outlet  // of who has set flushing
-	out      *outbox // of a reader that will flush; nil: none has been asked
+	outlet   sock.Writer // of who has set flushing
+	out      *outbox     // of a reader that will flush; nil: none has been asked
 	flushing bool
 	closed   bool
 	err      error
@@ -79,7 +81,7 @@ func newConn(c net.Conn, buffers *sync.Pool, run func(func()), gone func()) *con
 	k := &conn{Conn: c, buffers: buffers, run: run, gone: gone, span: -1, done: make(chan struct{})}
 	k.room.L = &k.mu
 	k.in.open(c, &reads)
-	k.outlet.open(c)
+	k.outlet.Open(c)
 	k.chunkTime.Store(int64(writeTimeout))
 	return k
 }

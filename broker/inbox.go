@@ -4,6 +4,8 @@ import (
 	"io"
 	"sync"
 	"syscall"
+
+	"clink/internal/sock"
 )
 
 // readChunk is how much is read from a connection at once.
@@ -26,12 +28,8 @@ type inbox struct {
 // open begins to read from a connection that is a bare socket. Others, TLS
 // and WebSocket, have buffers of their own.
 func (b *inbox) open(c any, buffers *sync.Pool) {
-	s, ok := c.(syscall.Conn)
-	if !ok || !bareSocket(c) {
-		return
-	}
-	raw, err := s.SyscallConn()
-	if err != nil {
+	raw := sock.Raw(c)
+	if raw == nil {
 		return
 	}
 	b.raw, b.buffers, b.ready = raw, buffers, b.readReady
@@ -68,7 +66,7 @@ func (b *inbox) readReady(fd uintptr) bool {
 	if b.buf == nil {
 		b.buf = new([readChunk]byte)
 	}
-	n, err := readSocket(fd, b.buf[:])
+	n, err := sock.Read(fd, b.buf[:])
 	b.r, b.w, b.err = 0, max(n, 0), err
 	if err == nil && n == 0 {
 		b.err = io.EOF
@@ -76,7 +74,7 @@ func (b *inbox) readReady(fd uintptr) bool {
 	if n <= 0 {
 		b.release()
 	}
-	return err != errNotYet
+	return err != sock.ErrNotYet
 }
 
 func (b *inbox) release() {

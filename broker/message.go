@@ -44,7 +44,7 @@ type Message struct {
 // hand over for now, or at once if the message did not come over one. It is for
 // [Handler.Published] while it runs.
 func (m *Message) Soon(f interface{ Flush() }) {
-	if m.out == nil || !m.out.take(f) {
+	if m.out == nil || !m.out.has(f) && !m.out.take(f) {
 		f.Flush()
 	}
 }

@@ -257,8 +257,8 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters, Store: l.store(),
-		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
-			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
+		Dial: func(ctx context.Context, n int, acked func(uint16, byte), idle func()) (*client.Conn, error) {
+			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked, Idle: idle})
 		},
 	})
 }
@@ -308,9 +308,10 @@ func (e *Engine) prefix(cfg topology.Link) string {
 }
 
 // forward takes a message for the peer.
-func (l *link) forward(m *wire.Forward, key uint64) {
+func (l *link) forward(m *wire.Forward, key uint64, from forwarder.Source) {
 	l.matched.Add(1)
 	item := forwarder.NewItem(m, key)
+	item.Source = from
 	for {
 		f := l.fwd.Load()
 		if f == nil {
@@ -320,6 +321,7 @@ func (l *link) forward(m *wire.Forward, key uint64) {
 		if f.Forward(&item) {
 			return
 		}
+		from.Settle()
 		l.awaitSwap()
 	}
 }

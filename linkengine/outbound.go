@@ -33,7 +33,7 @@ func (h handler) Published(m *broker.Message) {
 			r = record(m)
 			r.ID = h.ids.Next()
 		}
-		l.forward(r, maphash.String(h.seed, m.ClientID))
+		l.forward(r, maphash.String(h.seed, m.ClientID), m)
 	}
 }
 

@@ -15,14 +15,18 @@ const (
 	batchCount = 1024
 )
 
-// A pump drains a lane into one connection. Its fields belong to the lane's
-// goroutine.
+// A pump drains a lane into one connection, in the lane's goroutine, or in that
+// of a publisher or of the connection's reader as far as nothing has to be
+// waited for: see Flush. Who has made it busy may use batch and buf.
 type pump struct {
 	*lane
 	conn    *client.Conn
 	batch   []slot
 	buf     []byte
 	changed <-chan struct{} // since parked entries were looked at
+	busy    bool            // guarded by mu
+	inline  bool            // guarded by mu: by another than the lane's goroutine
+	left    bool            // guarded by mu: the lane's goroutine has to write what there is in buf
 }
 
 // hold waits, after a loss, until the peer is ready or the time is over, and
@@ -116,29 +120,30 @@ func (p *pump) run(ctx context.Context, grace *atomic.Int64) error {
 	var over <-chan time.Time
 	for {
 		changed := p.review()
-		if !p.take(time.Now()) {
-			if over != nil && p.empty() {
-				return ctx.Err()
-			}
-			select {
-			case <-p.wake:
-			case <-changed:
-			case <-p.conn.Done():
-				return p.conn.Err()
-			case <-p.stalled:
-				return fmt.Errorf("the peer sent no PUBACK for %v", p.opts.Retry)
-			case <-ended:
-				if grace.Load() == 0 {
-					return ctx.Err()
-				}
-				ended, over = nil, time.After(time.Duration(grace.Load()))
-			case <-over:
-				return ctx.Err()
+		if p.begin(time.Now()) {
+			if err := p.write(); err != nil {
+				return err
 			}
 			continue
 		}
-		if err := p.write(); err != nil {
-			return err
+		if over != nil && p.empty() {
+			return ctx.Err()
+		}
+		select {
+		case <-p.wake:
+		case <-changed:
+		case <-p.conn.Done():
+			return p.conn.Err()
+		case <-p.stalled:
+			return fmt.Errorf("the peer sent no PUBACK for %v", p.opts.Retry)
+		case <-ended:
+			if grace.Load() == 0 {
+				return ctx.Err()
+			}
+			ended, over = nil, time.After(time.Duration(grace.Load()))
+			p.finishing()
+		case <-over:
+			return ctx.Err()
 		}
 	}
 }
@@ -170,11 +175,21 @@ func (p *pump) review() <-chan struct{} {
 	return p.changed
 }
 
-// take moves what may be sent now from the queue to sent, and copies it to the
-// batch.
-func (p *pump) take(now time.Time) bool {
+// begin makes the lane's goroutine the one that sends, if there is something
+// for it to send and nobody else does.
+func (p *pump) begin(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.busy || !p.left && !p.take(now) {
+		return false
+	}
+	p.busy = true
+	return true
+}
+
+// take moves what may be sent now from the queue to sent, and copies it to the
+// batch. The caller holds mu.
+func (p *pump) take(now time.Time) bool {
 	p.batch = p.batch[:0]
 	for room := batchBytes; room > 0 && len(p.batch) < batchCount && p.queue.len() > 0; {
 		e := *p.queue.at(0)
@@ -226,8 +241,23 @@ func (l *lane) identify(s *slot, now time.Time) bool {
 	return true
 }
 
-// write sends the batch.
+// write sends the batch, or what is left of it.
 func (p *pump) write() error {
+	if !p.left {
+		p.encode()
+	}
+	if err := p.conn.Write(p.buf); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = false
+	p.written()
+	return nil
+}
+
+// encode makes frames of the batch.
+func (p *pump) encode() {
 	p.buf = p.buf[:0]
 	for i := range p.batch {
 		s := &p.batch[i]
@@ -238,16 +268,6 @@ func (p *pump) write() error {
 			p.forget(s)
 		}
 	}
-	if len(p.buf) > 0 {
-		if err := p.conn.Write(p.buf); err != nil {
-			return err
-		}
-	}
-	p.written()
-	if cap(p.buf) > 4*batchBytes {
-		p.buf = nil
-	}
-	return nil
 }
 
 // forget drops a message that the peer would disconnect for.
@@ -265,10 +285,14 @@ func (p *pump) forget(s *slot) {
 	s.seq = 0
 }
 
-// written books what needs no acknowledgement.
+// written books what needs no acknowledgement, and lets others send. The caller
+// holds mu.
 func (p *pump) written() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.busy = false
+	p.free.Broadcast()
+	if cap(p.buf) > 4*batchBytes {
+		p.buf = nil
+	}
 	for i := range p.batch {
 		if s := p.batch[i]; s.id == 0 && s.seq != 0 {
 			if sent := p.find(s.seq); sent != nil {
@@ -277,6 +301,7 @@ func (p *pump) written() {
 			}
 		}
 	}
+	clear(p.batch) // the messages may go
 }
 
 // find returns the slot, or nil if it is done.

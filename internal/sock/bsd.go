@@ -1,10 +1,12 @@
 //go:build unix && !linux
 
-package broker
+package sock
 
 import "syscall"
 
-func readSocket(fd uintptr, p []byte) (int, error) {
+// Read reads from a socket that does not block. The error is ErrNotYet if
+// there is nothing to read.
+func Read(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := syscall.Read(int(fd), p)
 		if err != syscall.EINTR {
@@ -13,7 +15,7 @@ func readSocket(fd uintptr, p []byte) (int, error) {
 	}
 }
 
-func writeSocket(fd uintptr, p []byte) (int, error) {
+func write(fd uintptr, p []byte) (int, error) {
 	for {
 		n, err := syscall.Write(int(fd), p)
 		if err != syscall.EINTR {
