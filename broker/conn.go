@@ -58,6 +58,8 @@ type conn struct {
 	wait    atomic.Int64  // longest silence allowed, as a time.Duration; 0: for ever
 	span    time.Duration // the reader's: that the read deadline was set with
 	until   time.Time     // the reader's: the read deadline
+	fresh   bool          // the reader's: a packet was taken since it was looked at
+	readAt  time.Time     // the reader's: when bytes came last
 
 	mu       sync.Mutex
 	room     sync.Cond
@@ -86,18 +88,23 @@ func newConn(c net.Conn, buffers *sync.Pool, run func(func()), gone func()) *con
 	return k
 }
 
-// Read reads from the network. Once the connection is closed it fails, even
-// if there is more to read.
+// Read reads from the network for the engine, a packet at most, after what the
+// engine need not see. Once the connection is closed it fails, even if there is
+// more to read.
 func (k *conn) Read(p []byte) (int, error) {
+	if err := k.ingest(); err != nil {
+		return 0, err
+	}
+	if k.in.waits() {
+		k.todo.flush()
+	}
 	k.reading.Lock()
 	if k.isClosed() {
 		k.reading.Unlock()
 		return 0, net.ErrClosed
 	}
-	if k.in.waits() {
-		k.todo.flush()
-	}
-	n, err := k.in.read(p, k.Conn)
+	n, err := k.in.read(p[:k.frames.most(p, k.in.pending())], k.Conn)
+	k.readAt = time.Now()
 	k.reading.Unlock()
 	if err != nil {
 		k.readFailed(err)
@@ -338,10 +345,17 @@ func (k *conn) abort() {
 
 // SetDeadline is called by the engine before each packet.
 func (k *conn) SetDeadline(t time.Time) error {
-	wait, now := time.Duration(k.wait.Load()), time.Now()
+	wait := time.Duration(k.wait.Load())
 	if t.IsZero() {
 		wait = 0
 	}
+	return k.refresh(wait)
+}
+
+// refresh sets the read deadline if it has become too short. It is for the
+// reader alone.
+func (k *conn) refresh(wait time.Duration) error {
+	now := time.Now()
 	if wait == k.span && (wait == 0 || k.until.Sub(now) >= wait) {
 		return nil
 	}
@@ -365,6 +379,24 @@ type frameGuard struct {
 	header int          // bytes of the current header seen; 0: between packets
 	length int64        // remaining length so far
 	check  checker
+}
+
+// between reports whether what comes next is the beginning of a packet.
+func (g *frameGuard) between() bool { return g.header == 0 && g.body == 0 }
+
+// most is how many of the bytes of next belong to the current packet, if it is
+// known; it is at most the length of p.
+func (g *frameGuard) most(p, next []byte) int {
+	f, ok := frameOf(next)
+	switch {
+	case len(next) == 0:
+		return len(p)
+	case g.body > 0:
+		return int(min(g.body, int64(len(p))))
+	case g.header == 0 && ok:
+		return min(f.total, len(p))
+	}
+	return min(1, len(p))
 }
 
 func (g *frameGuard) pass(p []byte) bool {

@@ -129,7 +129,7 @@ func (c *client) message(pk *packets.Packet) *Message {
 	m := &Message{
 		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,
 		Dup: pk.FixedHeader.Dup, Retain: pk.FixedHeader.Retain,
-		ClientID: c.id, Username: c.username, ProtoVersion: c.proto, Peer: c.peer, Time: time.Now(), out: &c.conn.todo,
+		ClientID: c.id, Username: c.username, ProtoVersion: c.proto, Peer: c.peer, Time: c.conn.readAt, out: &c.conn.todo,
 		PayloadFormat: p.PayloadFormat, HasPayloadFormat: p.PayloadFormatFlag,
 		Expiry: p.MessageExpiryInterval, HasExpiry: p.MessageExpiryInterval > 0,
 		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
