@@ -65,7 +65,10 @@ type conn struct {
 	room     sync.Cond
 	buffers  *sync.Pool // of *[]byte, large ones, shared by the node's connections
 	buf      []byte
+	cuts     []cut // payloads that are not copied into buf
+	size     int   // of both
 	spare    []byte
+	parts    [][]byte    // of who has set flushing
 	outlet   sock.Writer // of who has set flushing
 	out      *outbox     // of a reader that will flush; nil: none has been asked
 	flushing bool
@@ -132,7 +135,7 @@ func (k *conn) readFailed(err error) {
 func (k *conn) unwritten() int64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	n := int64(len(k.buf))
+	n := int64(k.size)
 	if k.flushing {
 		n++
 	}
@@ -153,128 +156,6 @@ func (k *conn) ended() bool {
 	default:
 		return false
 	}
-}
-
-// Write takes p, whole packets as the engine writes them, and returns at once.
-func (k *conn) Write(p []byte) (int, error) { return k.put(p, nil) }
-
-// put is Write by the reader that out belongs to, if there is one.
-func (k *conn) put(p []byte, out *outbox) (int, error) {
-	if len(p) > 0 && p[0]>>4 == swallow {
-		return len(p), nil
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed || k.err != nil {
-		return 0, net.ErrClosed
-	}
-	k.grow(len(p))
-	k.buf = append(k.buf, p...)
-	k.due(out)
-	return len(p), nil
-}
-
-// begin lets flush run. The caller holds mu.
-func (k *conn) begin() {
-	if !k.flushing {
-		k.flushing = true
-		k.run(k.flush)
-	}
-}
-
-// grow replaces a small buffer by a large one before n bytes outgrow it.
-func (k *conn) grow(n int) {
-	if need := len(k.buf) + n; need <= cap(k.buf) || need <= smallBuffer || cap(k.buf) > smallBuffer {
-		return
-	}
-	if large, ok := k.buffers.Get().(*[]byte); ok {
-		k.buf = append((*large)[:0], k.buf...)
-	}
-}
-
-// release gives large buffers back: a connection holds them only while it has
-// something to write. Very large ones, for a huge packet, are left to the
-// garbage collector.
-func (k *conn) release() {
-	for _, b := range []*[]byte{&k.buf, &k.spare} {
-		if cap(*b) <= smallBuffer {
-			continue
-		}
-		if large := (*b)[:0]; cap(large) <= 2*writeBuffer {
-			k.buffers.Put(&large)
-		}
-		*b = nil
-	}
-}
-
-// full reports whether a writer would have to wait.
-func (k *conn) full() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.buf) > writeBuffer
-}
-
-// start runs f in a goroutine that the node waits for, unless the connection
-// is closed.
-func (k *conn) start(f func()) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
-		return false
-	}
-	k.run(f)
-	return true
-}
-
-// reserve waits until there is room for another packet, or the connection has
-// ended.
-func (k *conn) reserve() {
-	k.mu.Lock()
-	for len(k.buf) > writeBuffer && !k.closed && k.err == nil {
-		k.room.Wait()
-	}
-	k.mu.Unlock()
-}
-
-// flush writes until nothing is left.
-func (k *conn) flush() {
-	k.mu.Lock()
-	for len(k.buf) > 0 && k.err == nil {
-		b := k.buf
-		k.buf, k.spare = k.spare[:0], nil
-		k.mu.Unlock()
-		err := k.writeOut(b)
-		k.mu.Lock()
-		k.spare = b
-		if err != nil {
-			k.err = err
-		}
-		k.room.Broadcast()
-	}
-	k.flushing = false
-	k.release()
-	closed, failed := k.closed, k.err != nil
-	k.mu.Unlock()
-	switch {
-	case closed:
-		k.finish(!failed)
-	case failed:
-		k.noteSlow()
-		k.Conn.Close() // the engine's reader fails next
-	}
-}
-
-func (k *conn) writeOut(b []byte) error {
-	for len(b) > 0 {
-		n := min(len(b), writeChunk)
-		k.Conn.SetWriteDeadline(time.Now().Add(time.Duration(k.chunkTime.Load())))
-		n, err := k.Conn.Write(b[:n])
-		if err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
 }
 
 // noteSlow marks the client as one that did not read in time, if that is why
@@ -307,7 +188,7 @@ func (k *conn) Close() error {
 	}
 	k.closed = true
 	if c := k.client.Load(); c != nil && c.proto == 5 && !k.told.Load() {
-		k.buf = append(k.buf, farewell[:]...)
+		k.buf, k.size = append(k.buf, farewell[:]...), k.size+len(farewell)
 	}
 	close(k.done)
 	k.room.Broadcast()

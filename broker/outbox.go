@@ -1,6 +1,10 @@
 package broker
 
-import "slices"
+import (
+	"slices"
+
+	"clink/internal/sock"
+)
 
 // A goroutine that is woken for each message costs more than the message. So
 // what a reader causes to be written, acknowledgements and messages for
@@ -47,7 +51,7 @@ func (o *outbox) flush() {
 func (k *conn) due(out *outbox) {
 	switch {
 	case k.flushing:
-	case out == nil || !k.outlet.Ready() || len(k.buf) > inlineBytes:
+	case out == nil || !k.outlet.Ready() || k.size > inlineBytes:
 		k.begin()
 	case k.out == out:
 	case out.take(k):
@@ -70,25 +74,26 @@ func (k *conn) leave(o *outbox) {
 // the rest to a goroutine.
 func (k *conn) Flush() {
 	k.mu.Lock()
-	if k.flushing || k.closed || k.err != nil || len(k.buf) == 0 {
+	if k.flushing || k.closed || k.err != nil || k.size == 0 {
 		k.mu.Unlock()
 		return
 	}
-	b := k.buf
-	k.buf, k.spare, k.flushing = k.spare[:0], nil, true
+	k.flushing = true
+	size := k.size
+	b, parts := k.take(k.parts[:0])
+	k.parts = parts
 	k.mu.Unlock()
-	n, err := k.outlet.Write(b)
+	n, err := k.outlet.Write(parts)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch {
-	case err != nil:
-		k.err = err
-	case n < len(b):
-		k.run(func() { k.flushRest(b, n) })
+	if err == nil && n < size {
+		k.parts = nil
+		k.run(func() { k.flushRest(b, sock.Rest(parts, n)) })
 		return
 	}
-	k.spare = b
-	if k.err != nil || k.closed || len(k.buf) > 0 {
+	clear(parts)
+	k.spare, k.err = b, err
+	if k.err != nil || k.closed || k.size > 0 {
 		k.run(k.flush)
 		return
 	}
@@ -97,8 +102,8 @@ func (k *conn) Flush() {
 }
 
 // flushRest goes on where Flush ended.
-func (k *conn) flushRest(b []byte, n int) {
-	err := k.writeOut(b[n:])
+func (k *conn) flushRest(b []byte, parts [][]byte) {
+	err := k.writeOut(parts)
 	k.mu.Lock()
 	k.spare, k.err = b, err
 	k.room.Broadcast()

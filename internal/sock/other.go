@@ -13,4 +13,6 @@ func bare(any) bool { return false }
 // Read is not possible here; nobody has a socket to read from.
 func Read(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 
-func write(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
+type vector struct{}
+
+func (vector) write(uintptr, [][]byte) (int, error) { return 0, errors.ErrUnsupported }

@@ -24,33 +24,46 @@ func Raw(c any) syscall.RawConn {
 type Writer struct {
 	raw  syscall.RawConn
 	send func(fd uintptr) // made once, so that no write allocates
-	p    []byte
+	bufs [][]byte
 	n    int
 	err  error
+	vector
 }
 
 // Open makes w write to c, and reports whether that is possible.
 func (w *Writer) Open(c any) bool {
 	w.raw = Raw(c)
-	w.send = func(fd uintptr) { w.n, w.err = write(fd, w.p) }
+	w.send = func(fd uintptr) { w.n, w.err = w.write(fd, w.bufs) }
 	return w.raw != nil
 }
 
 // Ready reports whether Open was successful.
 func (w *Writer) Ready() bool { return w.raw != nil }
 
-// Write returns how much of p the socket took.
-func (w *Writer) Write(p []byte) (n int, err error) {
+// Write returns how many bytes of bufs, one after the other, the socket took.
+func (w *Writer) Write(bufs [][]byte) (n int, err error) {
 	if w.raw == nil {
 		return 0, nil
 	}
-	w.p, w.n, w.err = p, 0, nil
+	w.bufs, w.n, w.err = bufs, 0, nil
 	if err := w.raw.Control(w.send); err != nil {
 		return 0, err
 	}
-	w.p = nil
+	w.bufs = nil
 	if w.err == ErrNotYet {
 		w.err = nil
 	}
 	return max(w.n, 0), w.err
+}
+
+// Rest returns bufs without their first n bytes. The slice is changed.
+func Rest(bufs [][]byte, n int) [][]byte {
+	for len(bufs) > 0 && n >= len(bufs[0]) {
+		n -= len(bufs[0])
+		bufs = bufs[1:]
+	}
+	if n > 0 {
+		bufs[0] = bufs[0][n:]
+	}
+	return bufs
 }

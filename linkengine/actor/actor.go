@@ -282,13 +282,13 @@ func (v *visit) reply(ctx context.Context, correlation string) (wire.ActorInitAc
 func (v *visit) beat() {
 	tick := time.NewTicker(heartbeatEvery)
 	defer tick.Stop()
-	payload := wire.Heartbeat{Actor: v.opts.Name, Incarnation: v.opts.Incarnation}.Append
+	b := wire.Heartbeat{Actor: v.opts.Name, Incarnation: v.opts.Incarnation}.Append(nil)
 	for {
 		select {
 		case <-v.conn.Done():
 			return
 		case <-tick.C:
-			v.conn.Write(client.AppendPublish(nil, client.Head{Topic: wire.RouteTopic(v.opts.Cluster)}, payload))
+			v.conn.Write(append(client.AppendPublish(nil, client.Head{Topic: wire.RouteTopic(v.opts.Cluster)}, len(b)), b...))
 		}
 	}
 }

@@ -80,7 +80,7 @@ type Conn struct {
 
 	write    sync.Mutex
 	out      sock.Writer
-	rest     []byte       // of a frame that TryWrite has begun
+	rest     [][]byte     // of frames that TryWrite has begun
 	writeBy  time.Time    // the write deadline
 	lastRead atomic.Int64 // of the monotonic clock, see since
 	started  time.Time

@@ -1,23 +1,30 @@
 package client
 
 import (
+	"bytes"
 	"fmt"
+	"net"
 	"time"
+
+	"clink/internal/sock"
 )
 
 // Write sends whole frames. An error has ended the connection.
-func (c *Conn) Write(frames []byte) error {
+func (c *Conn) Write(frames []byte) error { return c.WriteParts([][]byte{frames}) }
+
+// WriteParts is Write for frames in parts, which it may change.
+func (c *Conn) WriteParts(frames [][]byte) error {
 	c.write.Lock()
 	defer c.write.Unlock()
 	if err := c.Err(); err != nil {
 		return err
 	}
 	c.limitWrite()
-	for _, b := range [...][]byte{c.rest, frames} {
-		if len(b) == 0 {
+	for _, parts := range [...]net.Buffers{c.rest, frames} {
+		if len(parts) == 0 {
 			continue
 		}
-		if _, err := c.net.Write(b); err != nil {
+		if _, err := parts.WriteTo(c.net); err != nil {
 			c.end(fmt.Errorf("write: %w", err))
 			return c.Err()
 		}
@@ -41,11 +48,11 @@ func (c *Conn) limitWrite() {
 // CanTry reports whether TryWrite can do anything.
 func (c *Conn) CanTry() bool { return c.out.Ready() }
 
-// TryWrite sends whole frames as far as that needs no waiting. If nothing was
+// TryWrite sends whole frames, in parts that it may change, as far as that needs no waiting. If nothing was
 // sent, taken is false. If less than all was, whole is false, and the rest goes
 // out with the next Write, which must come soon, but may be of no frames. An
 // error has ended the connection.
-func (c *Conn) TryWrite(frames []byte) (taken, whole bool, err error) {
+func (c *Conn) TryWrite(frames [][]byte) (taken, whole bool, err error) {
 	if !c.out.Ready() || !c.write.TryLock() {
 		return false, false, c.Err()
 	}
@@ -60,9 +67,9 @@ func (c *Conn) TryWrite(frames []byte) (taken, whole bool, err error) {
 		return false, false, c.Err()
 	case n == 0:
 		return false, false, nil
-	case n < len(frames):
-		c.rest = append([]byte(nil), frames[n:]...)
-		return true, false, nil
 	}
-	return true, true, nil
+	for _, b := range sock.Rest(frames, n) {
+		c.rest = append(c.rest, bytes.Clone(b))
+	}
+	return true, len(c.rest) == 0, nil
 }

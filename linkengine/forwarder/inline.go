@@ -79,8 +79,8 @@ func (p *pump) send() bool {
 	p.encode()
 	taken, whole := true, true
 	var err error
-	if len(p.buf) > 0 {
-		taken, whole, err = p.conn.TryWrite(p.buf)
+	if len(p.parts) > 0 {
+		taken, whole, err = p.conn.TryWrite(p.parts)
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -90,7 +90,7 @@ func (p *pump) send() bool {
 		return true
 	}
 	if taken {
-		p.buf = p.buf[:0] // the connection has what is left of it
+		p.parts = p.parts[:0] // the connection has what is left of it
 	}
 	p.busy, p.left = false, true
 	p.free.Broadcast()

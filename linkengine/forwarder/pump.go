@@ -13,20 +13,30 @@ import (
 const (
 	batchBytes = 128 << 10 // of one write
 	batchCount = 1024
+	wholeBytes = 4 << 10 // from which on a payload is not copied
 )
 
 // A pump drains a lane into one connection, in the lane's goroutine, or in that
 // of a publisher or of the connection's reader as far as nothing has to be
-// waited for: see Flush. Who has made it busy may use batch and buf.
+// waited for: see Flush. Who has made it busy may use batch, and what it is encoded in.
 type pump struct {
 	*lane
 	conn    *client.Conn
 	batch   []slot
 	buf     []byte
+	record  []byte          // of one message, without its payload
+	cuts    []cut           // where large payloads belong
+	parts   [][]byte        // buf and these, as they are written
 	changed <-chan struct{} // since parked entries were looked at
 	busy    bool            // guarded by mu
 	inline  bool            // guarded by mu: by another than the lane's goroutine
 	left    bool            // guarded by mu: the lane's goroutine has to write what there is in buf
+}
+
+// A cut is a payload that belongs behind the first bytes of a buffer.
+type cut struct {
+	at      int
+	payload []byte
 }
 
 // hold waits, after a loss, until the peer is ready or the time is over, and
@@ -246,7 +256,7 @@ func (p *pump) write() error {
 	if !p.left {
 		p.encode()
 	}
-	if err := p.conn.Write(p.buf); err != nil {
+	if err := p.conn.WriteParts(p.parts); err != nil {
 		return err
 	}
 	p.mu.Lock()
@@ -256,17 +266,37 @@ func (p *pump) write() error {
 	return nil
 }
 
-// encode makes frames of the batch.
+// encode makes frames of the batch. Large payloads are not copied.
 func (p *pump) encode() {
-	p.buf = p.buf[:0]
+	p.buf, p.cuts = p.buf[:0], p.cuts[:0]
 	for i := range p.batch {
 		s := &p.batch[i]
-		start := len(p.buf)
-		p.buf = client.AppendPublish(p.buf, client.Head{Topic: p.opts.Topic, QoS: min(s.rec.QoS, 1), Dup: s.dup, ID: s.id}, s.rec.Append)
-		if len(p.buf)-start > p.conn.MaxPacket() {
+		p.record = s.rec.AppendHead(p.record[:0])
+		head, start := len(p.record), len(p.buf)
+		p.record = s.rec.AppendTail(p.record)
+		payload := s.rec.Payload
+		p.buf = client.AppendPublish(p.buf, client.Head{Topic: p.opts.Topic, QoS: min(s.rec.QoS, 1), Dup: s.dup, ID: s.id}, len(p.record)+len(payload))
+		if len(p.buf)-start+len(p.record)+len(payload) > p.conn.MaxPacket() {
 			p.buf = p.buf[:start]
 			p.forget(s)
+			continue
 		}
+		p.buf = append(p.buf, p.record[:head]...)
+		if len(payload) < wholeBytes {
+			p.buf = append(p.buf, payload...)
+		} else {
+			p.cuts = append(p.cuts, cut{len(p.buf), payload})
+		}
+		p.buf = append(p.buf, p.record[head:]...)
+	}
+	p.parts = p.parts[:0]
+	from := 0
+	for _, c := range p.cuts {
+		p.parts = append(p.parts, p.buf[from:c.at], c.payload)
+		from = c.at
+	}
+	if from < len(p.buf) {
+		p.parts = append(p.parts, p.buf[from:])
 	}
 }
 
@@ -290,9 +320,11 @@ func (p *pump) forget(s *slot) {
 func (p *pump) written() {
 	p.busy = false
 	p.free.Broadcast()
-	if cap(p.buf) > 4*batchBytes {
+	if cap(p.buf) > 2*batchBytes {
 		p.buf = nil
 	}
+	clear(p.parts)
+	clear(p.cuts)
 	for i := range p.batch {
 		if s := p.batch[i]; s.id == 0 && s.seq != 0 {
 			if sent := p.find(s.seq); sent != nil {
