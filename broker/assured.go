@@ -18,23 +18,26 @@ func (n *Node) absent(id string) bool {
 
 // keepFor gives a message to the session of a subscriber that has gone since
 // mayHand saw it.
-func (n *Node) keepFor(s *subscriber, pk *packets.Packet) {
+func (n *Node) keepFor(s *subscriber, pk *packets.Packet, out *outbox) {
 	if min(pk.FixedHeader.Qos, s.qos) == 0 {
 		return
 	}
 	if cl, ok := n.server.Clients.Get(s.id); ok {
 		if c := clientOf(cl); c != nil {
-			c.handAssured(pk)
+			c.handAssured(pk, out)
 		}
 	}
 }
 
 // handAssured writes a plain message to c with QoS 1, or puts it aside, after
 // it was booked as not acknowledged.
-func (c *client) handAssured(pk *packets.Packet) {
+func (c *client) handAssured(pk *packets.Packet, out *outbox) {
 	at := c.prompt() && (c.window == nil || c.window.open()) && c.hasPlace()
-	if !at && !c.room(pk.TopicName) {
-		return
+	if !at {
+		out.flush()
+		if !c.room(pk.TopicName) {
+			return
+		}
 	}
 	id := c.assure(pk)
 	if id == 0 {
@@ -45,7 +48,7 @@ func (c *client) handAssured(pk *packets.Packet) {
 		return
 	}
 	if at {
-		if (c.window == nil || c.window.try(id)) && c.handed(c.conn.putPlain(pk.TopicName, pk.Payload, c.proto, id)) {
+		if (c.window == nil || c.window.try(id)) && c.handed(c.conn.putPlain(pk.TopicName, pk.Payload, c.proto, id, out)) {
 			return
 		}
 		c.queued.Add(1) // it waits all the same: others were quicker
@@ -78,6 +81,10 @@ func (c *client) assure(pk *packets.Packet) uint16 {
 	if c.kept.Load() {
 		out := assured(pk, id)
 		c.queue(&out)
+	}
+	if c.heir.Load() != nil { // the connection has ended, and nothing can be written to it
+		out := assured(pk, id)
+		c.passOn(&out)
 	}
 	return id
 }

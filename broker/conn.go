@@ -19,6 +19,8 @@ const (
 	writeTimeout = 20 * time.Second // after it a peer that does not read is dead
 	flushTimeout = time.Second      // for what is left when the connection closes
 	lingerTime   = 500 * time.Millisecond
+
+	deadlineSlack = time.Second // by which a read deadline may be late, so that it is not set for each packet
 )
 
 // swallow is the packet type that no broker of ours ever has to send. A hook
@@ -48,15 +50,20 @@ type conn struct {
 
 	packetSize int64 // limit once the CONNECT was accepted
 
-	reading sync.Mutex   // held while reading from the network
-	in      inbox        // guarded by reading
-	wait    atomic.Int64 // longest silence allowed, as a time.Duration; 0: for ever
+	reading sync.Mutex    // held while reading from the network
+	in      inbox         // guarded by reading
+	todo    outbox        // the reader's
+	wait    atomic.Int64  // longest silence allowed, as a time.Duration; 0: for ever
+	span    time.Duration // the reader's: that the read deadline was set with
+	until   time.Time     // the reader's: the read deadline
 
 	mu       sync.Mutex
 	room     sync.Cond
 	buffers  *sync.Pool // of *[]byte, large ones, shared by the node's connections
 	buf      []byte
 	spare    []byte
+	outlet   outlet  // of who has set flushing
+	out      *outbox // of a reader that will flush; nil: none has been asked
 	flushing bool
 	closed   bool
 	err      error
@@ -69,9 +76,10 @@ type conn struct {
 var reads sync.Pool
 
 func newConn(c net.Conn, buffers *sync.Pool, run func(func()), gone func()) *conn {
-	k := &conn{Conn: c, buffers: buffers, run: run, gone: gone, done: make(chan struct{})}
+	k := &conn{Conn: c, buffers: buffers, run: run, gone: gone, span: -1, done: make(chan struct{})}
 	k.room.L = &k.mu
 	k.in.open(c, &reads)
+	k.outlet.open(c)
 	k.chunkTime.Store(int64(writeTimeout))
 	return k
 }
@@ -83,6 +91,9 @@ func (k *conn) Read(p []byte) (int, error) {
 	if k.isClosed() {
 		k.reading.Unlock()
 		return 0, net.ErrClosed
+	}
+	if k.in.waits() {
+		k.todo.flush()
 	}
 	n, err := k.in.read(p, k.Conn)
 	k.reading.Unlock()
@@ -136,7 +147,10 @@ func (k *conn) ended() bool {
 }
 
 // Write takes p, whole packets as the engine writes them, and returns at once.
-func (k *conn) Write(p []byte) (int, error) {
+func (k *conn) Write(p []byte) (int, error) { return k.put(p, nil) }
+
+// put is Write by the reader that out belongs to, if there is one.
+func (k *conn) put(p []byte, out *outbox) (int, error) {
 	if len(p) > 0 && p[0]>>4 == swallow {
 		return len(p), nil
 	}
@@ -147,7 +161,7 @@ func (k *conn) Write(p []byte) (int, error) {
 	}
 	k.grow(len(p))
 	k.buf = append(k.buf, p...)
-	k.begin()
+	k.due(out)
 	return len(p), nil
 }
 
@@ -322,16 +336,23 @@ func (k *conn) abort() {
 
 // SetDeadline is called by the engine before each packet.
 func (k *conn) SetDeadline(t time.Time) error {
+	wait, now := time.Duration(k.wait.Load()), time.Now()
+	if t.IsZero() {
+		wait = 0
+	}
+	if wait == k.span && (wait == 0 || k.until.Sub(now) >= wait) {
+		return nil
+	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	if k.closed {
 		return errors.ErrUnsupported
 	}
-	wait := time.Duration(k.wait.Load())
-	if t.IsZero() || wait == 0 {
-		return k.Conn.SetReadDeadline(time.Time{})
+	k.span, k.until = wait, now.Add(wait+min(wait/8, deadlineSlack))
+	if wait == 0 {
+		k.until = time.Time{}
 	}
-	return k.Conn.SetReadDeadline(time.Now().Add(wait))
+	return k.Conn.SetReadDeadline(k.until)
 }
 
 // A frameGuard follows the packets in a stream of bytes, and refuses one

@@ -116,7 +116,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		if cl == h.n.local {
 			pk.Origin, pk.Connect.ClientIdentifier = pk.Connect.ClientIdentifier, ""
 		}
-		if h.n.spread(&pk) {
+		if h.n.spread(&pk, nil) {
 			return pk, packets.CodeSuccessIgnore
 		}
 		markTicket(&pk, h.n.grace.enter())
@@ -146,10 +146,11 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if h.n.handler != nil {
 		h.n.handler.Published(c.message(&pk))
 	}
-	if h.n.spread(&pk) {
+	if h.n.spread(&pk, &c.conn.todo) {
 		c.answerPublish(&pk, packets.CodeSuccess)
 		return pk, packets.CodeSuccessIgnore
 	}
+	c.conn.todo.flush() // the longer road may wait
 	c.ticket = h.n.grace.enter()
 	markTicket(&pk, c.ticket)
 	markRetain(&pk, pk.FixedHeader.Retain)

@@ -37,6 +37,9 @@ func (b *inbox) open(c any, buffers *sync.Pool) {
 	b.raw, b.buffers, b.ready = raw, buffers, b.readReady
 }
 
+// waits reports whether read may wait.
+func (b *inbox) waits() bool { return b.buf == nil }
+
 // read waits for bytes and returns some. A large piece is not copied through
 // the buffer, unless there is something in it.
 func (b *inbox) read(p []byte, direct io.Reader) (int, error) {

@@ -10,3 +10,5 @@ var errNotYet = errors.ErrUnsupported
 func bareSocket(any) bool { return false }
 
 func readSocket(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
+
+func writeSocket(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }

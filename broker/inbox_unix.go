@@ -19,12 +19,3 @@ func bareSocket(c any) bool {
 	}
 	return false
 }
-
-func readSocket(fd uintptr, p []byte) (int, error) {
-	for {
-		n, err := syscall.Read(int(fd), p)
-		if err != syscall.EINTR {
-			return n, err
-		}
-	}
-}

@@ -117,8 +117,9 @@ func (s *matchShard) learn(version uint64, name string, next match) {
 	s.size += 1 + len(next.to)
 }
 
-// spread delivers a plain message, and reports whether it did.
-func (n *Node) spread(pk *packets.Packet) bool {
+// spread delivers a plain message, and reports whether it did. Out is that of
+// the reader which calls it, if one does.
+func (n *Node) spread(pk *packets.Packet, out *outbox) bool {
 	if !plain(pk) || int64(len(pk.Payload)) > n.bounds.Load().small {
 		return false
 	}
@@ -137,11 +138,11 @@ func (n *Node) spread(pk *packets.Packet) bool {
 		c := n.connected(to[i].id)
 		switch {
 		case c == nil:
-			n.keepFor(&to[i], pk)
+			n.keepFor(&to[i], pk, out)
 		case min(pk.FixedHeader.Qos, to[i].qos) == 0:
-			c.hand(pk)
+			c.hand(pk, out)
 		default:
-			c.handAssured(pk)
+			c.handAssured(pk, out)
 		}
 	}
 	return true
@@ -184,14 +185,15 @@ func plain(pk *packets.Packet) bool {
 }
 
 // hand writes a plain message to c with QoS 0, or puts it aside.
-func (c *client) hand(pk *packets.Packet) {
-	if c.prompt() && c.handed(c.conn.putPlain(pk.TopicName, pk.Payload, c.proto, 0)) {
+func (c *client) hand(pk *packets.Packet, out *outbox) {
+	if c.prompt() && c.handed(c.conn.putPlain(pk.TopicName, pk.Payload, c.proto, 0, out)) {
 		return
 	}
+	out.flush()
 	if c.room(pk.TopicName) {
-		out := pk.Copy(false)
-		out.FixedHeader.Qos = 0
-		c.overflow.put(c, out)
+		later := pk.Copy(false)
+		later.FixedHeader.Qos = 0
+		c.overflow.put(c, later)
 	}
 }
 
@@ -215,7 +217,7 @@ func (c *client) handed(size int) bool {
 // putPlain appends a plain message to what is to be written, with QoS 1 if
 // there is a packet identifier. It returns its size, or 0 if there is no room,
 // or the connection has ended.
-func (k *conn) putPlain(name string, payload []byte, proto byte, id uint16) int {
+func (k *conn) putPlain(name string, payload []byte, proto byte, id uint16, out *outbox) int {
 	length, first := 2+len(name)+len(payload), byte(packets.Publish<<4)
 	if id != 0 {
 		length, first = length+2, first|1<<1
@@ -239,7 +241,7 @@ func (k *conn) putPlain(name string, payload []byte, proto byte, id uint16) int 
 		b = append(b, 0)
 	}
 	k.buf = append(b, payload...)
-	k.begin()
+	k.due(out)
 	return len(k.buf) - before
 }
 

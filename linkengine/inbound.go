@@ -30,10 +30,10 @@ func (h handler) deliver(s *broker.Session, m *broker.Message) broker.Verdict {
 	}
 	record, reason := l.read(m.Payload)
 	if reason == "" && record.Aside != nil && record.Aside.Trace != nil {
-		return l.probed(&record)
+		return l.probed(s, &record)
 	}
 	if reason == "" {
-		reason = l.accept(&record)
+		reason = l.accept(s, &record)
 	}
 	if reason != "" {
 		l.counters.Note(reason)
@@ -56,7 +56,7 @@ func (l *link) read(payload []byte) (record wire.Forward, reason string) {
 }
 
 // accept delivers a record, and returns why it does not, or "".
-func (l *link) accept(record *wire.Forward) string {
+func (l *link) accept(s *broker.Session, record *wire.Forward) string {
 	cfg := l.cfg.Load()
 	switch {
 	case !within(cfg.Topics, record.Topic):
@@ -67,7 +67,7 @@ func (l *link) accept(record *wire.Forward) string {
 	if record.Aside != nil && record.Aside.Copy && !cfg.Retained {
 		return uncalledCopy
 	}
-	if err := l.inject(record, cfg.Retained); err != nil {
+	if err := l.inject(s, record, cfg.Retained); err != nil {
 		l.fault(l.peer, "a forwarded message cannot be delivered", "err", short(err.Error()))
 		return notDelivered
 	}

@@ -20,7 +20,12 @@ const finishGrace = time.Second
 
 // minRetry is the shortest time after which an acknowledgement that did not
 // come is taken for a fault of the connection.
-const minRetry = 10 * time.Second
+const minRetry = 2 * time.Second
+
+// actorPing is how often the announcing connection is tried: a road that is
+// dead is noticed, and routes are announced on another, before the peer forgets
+// them ([extrouter.TTL]).
+const actorPing = 5 * time.Second
 
 // A link is one link as it runs, for as long as it is in the engine. Its parts
 // come and go; counters, the gate and the peer's presence stay.
@@ -43,6 +48,7 @@ type link struct {
 	rates    rates
 	idle     atomic.Int64 // since when it does not run, in Unix nanoseconds
 	held     atomic.Bool  // it does not connect until it is put; see [Engine.Prepare]
+	doubt    doubt
 
 	announcer atomic.Pointer[actor.Actor]         // nil while there is none
 	fwd       atomic.Pointer[forwarder.Forwarder] // nil while there is none
@@ -52,7 +58,8 @@ type link struct {
 	// Guarded by Engine.changing. There may be a forwarder without an actor:
 	// then it only keeps what is queued.
 	incarnation int64
-	left        int // messages in a queue on disk that was put aside
+	left        int  // messages in a queue on disk that was put aside
+	early       bool // there is a forwarder that waits for the link's first start
 	stopActor   func(withdraw bool)
 	stopForward func(grace time.Duration)
 }
@@ -67,6 +74,7 @@ func newLink(e *Engine, cfg topology.Link) *link {
 	l.cfg.Store(&cfg)
 	l.idle.Store(time.Now().UnixNano())
 	l.presence.become(topology.InboundAbsent, "")
+	l.restoreRecent()
 	return l
 }
 
@@ -79,25 +87,39 @@ func (l *link) start() error {
 	if !cfg.Enable || !l.running || l.stopActor != nil || l.held.Load() {
 		return nil
 	}
-	if f := l.fwd.Load(); f != nil {
-		l.runForwarder(f)
-		l.startActor(cfg)
-		return nil
+	f := l.fwd.Load()
+	if f == nil || l.early {
+		if err := l.begin(cfg); err != nil {
+			return err
+		}
+		f = l.fwd.Load()
 	}
+	l.runForwarder(f)
+	l.supply.start()
+	l.startActor(cfg)
+	return nil
+}
+
+// begin makes what start then runs.
+func (l *link) begin(cfg topology.Link) error {
 	incarnation, err := l.incarnations.next(time.Now())
 	if err != nil {
 		return err
 	}
 	l.incarnation = incarnation
-	l.gate.reset()
+	if !l.early {
+		l.gate.reset()
+	}
 	if !l.gate.visited() { // a held link may have been found by its peer
 		l.presence.become(topology.InboundAbsent, "")
 	}
 	l.table.Follow(cfg.Topics)
-	l.openDisk(cfg)
-	l.startForwarder(cfg)
-	l.supply.start()
-	l.startActor(cfg)
+	if !l.early {
+		l.openDisk(cfg)
+		l.fwd.Store(l.newForwarder(cfg))
+	}
+	l.early = false
+	l.doubtFor(time.Now(), forwarder.HoldTime)
 	return nil
 }
 
@@ -134,7 +156,7 @@ func (l *link) stop(ctx context.Context, grace time.Duration, keep bool) {
 	l.stopForward(grace)
 	old.Leave(nil)
 	stopping.Wait()
-	l.stopActor, l.stopForward = nil, nil
+	l.stopActor, l.stopForward, l.early = nil, nil, false
 	l.idle.Store(time.Now().UnixNano())
 	l.table.Stop()
 }
@@ -228,9 +250,14 @@ func (l *link) startActor(cfg topology.Link) {
 	a := actor.New(actor.Options{
 		Cluster: l.opts.Cluster, Name: l.node, Peer: l.peer, Incarnation: l.incarnation, Table: l.table, Log: l.log,
 		Dial: func(ctx context.Context, received func(client.Message)) (*client.Conn, error) {
-			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received})
+			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received, Ping: actorPing})
 		},
-		Lost:     func() { l.gate.lose(time.Now()) },
+		Lost: func() {
+			l.gate.lose(time.Now())
+			if f := l.fwd.Load(); f != nil {
+				f.Prove()
+			}
+		},
 		Answered: l.gate.answer,
 		Features: features(cfg), Accepted: l.features.Store, Report: l.report,
 		Oversize: func(filter string) {
@@ -254,17 +281,15 @@ func (l *link) startActor(cfg topology.Link) {
 	}
 }
 
-func (l *link) startForwarder(cfg topology.Link) {
-	f := l.newForwarder(cfg)
-	l.fwd.Store(f)
-	l.runForwarder(f)
-}
-
 func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 	return forwarder.New(forwarder.Options{
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters, Store: l.store(),
+		Wanted: func() { l.matched.Add(1) },
+		Oversize: func(name string) {
+			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
+		},
 		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
 			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
 		},
@@ -298,13 +323,18 @@ func (l *link) parkForwarder(cfg topology.Link) *forwarder.Forwarder {
 	l.stopForward(0)
 	f := l.newForwarder(cfg)
 	l.fwd.Load().Leave(f)
+	l.park(f)
+	return f
+}
+
+// park has a forwarder take messages that does not run.
+func (l *link) park(f *forwarder.Forwarder) {
 	l.fwd.Store(f)
 	l.stopForward = func(time.Duration) {
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
 		f.Run(ended) // lets go who waits for room
 	}
-	return f
 }
 
 // prefix is what the client ids of a link's connections begin with.
@@ -318,7 +348,10 @@ func (e *Engine) prefix(cfg topology.Link) string {
 // forward takes a message for the peer.
 func (l *link) forward(m *wire.Forward, key uint64) {
 	l.matched.Add(1)
-	item := forwarder.NewItem(m, key)
+	l.take(forwarder.NewItem(m, key))
+}
+
+func (l *link) take(item forwarder.Item) {
 	for {
 		f := l.fwd.Load()
 		if f == nil {
@@ -357,5 +390,5 @@ func (l *link) Lost() {
 func (l *link) Ready() (bool, <-chan struct{}) { return l.gate.ready() }
 
 func (l *link) Wants(topic string) bool {
-	return within((*l.exports.Load())[l.peer], topic) && slices.Contains(l.ext.Match(topic, nil), l.peer)
+	return within((*l.exports.Load())[l.peer], topic) && l.ext.Announced(l.peer, topic)
 }

@@ -30,8 +30,6 @@ func connectV3(t testing.TB, s *site, id string) *v3 {
 	return c
 }
 
-func text(s string) []byte { return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...) }
-
 // ask sends a packet and waits for one of the given type.
 func (c *v3) ask(t testing.TB, first byte, body []byte, answer byte) {
 	t.Helper()

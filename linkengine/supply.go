@@ -2,7 +2,6 @@ package linkengine
 
 import (
 	"context"
-	"hash/maphash"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -35,15 +34,15 @@ func (c *copies) reset() {
 
 // inject delivers a record. With retained, what the publisher wants retained is
 // retained here as well, and so is a copy that is newer than what there is.
-func (l *link) inject(r *wire.Forward, retained bool) error {
+func (l *link) inject(s *broker.Session, r *wire.Forward, retained bool) error {
 	m := message(r)
 	switch {
 	case !retained:
-		return l.injector.Inject(m)
+		return l.injector.InjectFrom(s, m)
 	case r.Aside == nil || !r.Aside.Copy:
-		return l.injector.Keep(m)
+		return l.injector.Keep(s, m)
 	}
-	news, err := l.injector.Copy(m)
+	news, err := l.injector.Copy(s, m)
 	if news {
 		l.copies.stored.Add(1)
 	} else {
@@ -92,6 +91,9 @@ const (
 func (s *supply) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ctx != nil {
+		return
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if s.wanted { // of another life
 		s.all = true
@@ -270,7 +272,7 @@ func (s *supply) send(ctx context.Context, name string) bool {
 	}
 	r := record(&m)
 	r.ID, r.Aside = s.ids.Next(), &wire.Aside{Copy: true}
-	key := maphash.String(s.seed, name)
+	key := orderKey(name)
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	for ctx.Err() == nil && s.wanted {

@@ -7,7 +7,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"maps"
 	"slices"
 	"strings"
@@ -164,7 +163,7 @@ func (e *Engine) audience(name string, qos byte) topology.TracedSite {
 // trace sends the probe over the link, or notes why not.
 func (l *link) trace(t *tracing) {
 	routes := l.ext.Filters(l.peer, t.Topic, namedRoutes)
-	key := maphash.String(l.seed, t.id)
+	key := orderKey(t.id)
 	reason, detail := l.obstacle(t, routes, key)
 	t.change(l.peer, func(h *hop) {
 		h.Routes = append(h.Routes, routes...)
@@ -315,7 +314,7 @@ func (t *tracing) over() bool {
 func (t *tracing) conclude(l *link) topology.TracedHop {
 	var lane forwarder.Lane
 	if f := l.fwd.Load(); f != nil {
-		lane = f.Lane(maphash.String(l.seed, t.id))
+		lane = f.Lane(orderKey(t.id))
 	}
 	t.mu.Lock()
 	defer t.mu.Unlock()
@@ -344,7 +343,7 @@ type arrival struct {
 
 // probed deals with a probe that a peer sent: it is delivered if the peer asks
 // for that, and reported.
-func (l *link) probed(r *wire.Forward) broker.Verdict {
+func (l *link) probed(s *broker.Session, r *wire.Forward) broker.Verdict {
 	if !l.reports.take(time.Now()) {
 		l.counters.Note("trace-limit")
 		return broker.AckNoMatch
@@ -356,7 +355,7 @@ func (l *link) probed(r *wire.Forward) broker.Verdict {
 		a.Reason = notWanted
 	}
 	if r.Aside.Deliver && a.Reason == "" {
-		if a.Reason = l.accept(r); a.Reason == "" {
+		if a.Reason = l.accept(s, r); a.Reason == "" {
 			l.received.Add(1)
 			a.Delivered = true
 		} else {

@@ -73,6 +73,7 @@ type Actor struct {
 	opts  Options
 	prove chan struct{}
 	hurry chan struct{}
+	renew chan struct{}
 
 	failed int // attempts since it was online; belongs to Run
 
@@ -91,6 +92,7 @@ func New(opts Options) *Actor {
 		opts:  opts,
 		prove: make(chan struct{}, 1),
 		hurry: make(chan struct{}, 1),
+		renew: make(chan struct{}, 1),
 		state: topology.Replication{State: topology.ReplicationDown, Reason: "not connected yet", Since: time.Now()},
 	}
 }
@@ -116,6 +118,16 @@ func (a *Actor) Prove() {
 func (a *Actor) Hurry() {
 	select {
 	case a.hurry <- struct{}{}:
+	default:
+	}
+}
+
+// Renew makes the actor shake hands again over a new connection, if it is
+// online: there is reason to believe that the peer has forgotten it, and would
+// not say so.
+func (a *Actor) Renew() {
+	select {
+	case a.renew <- struct{}{}:
 	default:
 	}
 }
@@ -204,6 +216,10 @@ func (a *Actor) attempt(ctx context.Context, withdraw func() bool) error {
 		return err
 	}
 	v.conn = conn
+	select {
+	case <-a.renew: // so it is
+	default:
+	}
 	defer v.beats.Wait()
 	defer conn.Close()
 	if err := v.shake(ctx); err != nil {
@@ -306,22 +322,29 @@ func (v *visit) reply(ctx context.Context, correlation string) (wire.ActorInitAc
 func (v *visit) beat() {
 	tick := time.NewTicker(heartbeatEvery)
 	defer tick.Stop()
-	payload := wire.Heartbeat{Actor: v.opts.Name, Incarnation: v.opts.Incarnation}.Append
 	for {
 		select {
 		case <-v.conn.Done():
 			return
 		case <-tick.C:
-			v.conn.Write(client.AppendPublish(nil, client.Head{Topic: wire.RouteTopic(v.opts.Cluster)}, payload))
+			v.heartbeat()
 		}
 	}
 }
 
+func (v *visit) heartbeat() {
+	payload := wire.Heartbeat{Actor: v.opts.Name, Incarnation: v.opts.Incarnation}.Append
+	v.conn.Write(client.AppendPublish(nil, client.Head{Topic: wire.RouteTopic(v.opts.Cluster)}, payload))
+}
+
 func (v *visit) bootstrap(ctx context.Context) error {
 	v.become(topology.ReplicationBootstrapping, "")
-	if err := v.send(ctx, v.opts.Table.all()); err != nil {
-		return fmt.Errorf("bootstrap: %w", err)
+	for ops := range v.opts.Table.all() {
+		if err := v.send(ctx, ops); err != nil {
+			return fmt.Errorf("bootstrap: %w", err)
+		}
 	}
+	v.heartbeat() // tells a peer that waits for more that there is none
 	v.become(topology.ReplicationOnline, "")
 	v.failed = 0
 	v.opts.Log.Info("route replication is online", "peer", v.opts.Peer, "routes", v.opts.Table.Len())
@@ -350,6 +373,8 @@ func (v *visit) stay(ctx context.Context) error {
 				return err
 			}
 			v.opts.Answered(at, true)
+		case <-v.renew:
+			return errors.New("the peer's half is back after a silence, and may have forgotten this one")
 		case <-v.conn.Done():
 			return v.conn.Err()
 		case <-ctx.Done():

@@ -1,6 +1,8 @@
 package actor
 
 import (
+	"iter"
+	"slices"
 	"sync"
 
 	"clink/broker"
@@ -19,11 +21,13 @@ type Table struct {
 	follow sync.Mutex // held while what is followed changes
 	stop   func()
 
+	chunk int
+
 	mu      sync.Mutex
 	topics  []topic.Filter
 	loading bool
 	pending []change // while loading
-	routed  map[key]state
+	routed  states
 	live    bool // changes are told one by one: everything has been told once
 	dirty   []key
 	wanted  int
@@ -45,7 +49,12 @@ const (
 	isWanted state = 1 << iota
 	isTold         // the peer may hold it
 	isDirty        // is in Table.dirty
+	isFound        // while loading: it is still wanted
 )
+
+// chunk is for how many routes at a time the table is locked: the broker's
+// clients wait while it is.
+const chunk = 4000
 
 // Routes are the local routes; see [broker.Routes.Watch].
 type Routes interface {
@@ -54,7 +63,7 @@ type Routes interface {
 
 // NewTable returns an empty table.
 func NewTable(routes Routes) *Table {
-	return &Table{routes: routes, wake: make(chan struct{}, 1), routed: make(map[key]state)}
+	return &Table{routes: routes, wake: make(chan struct{}, 1), routed: newStates(), chunk: chunk}
 }
 
 // Follow makes the table follow the broker's routes, as far as topics want
@@ -68,13 +77,46 @@ func (t *Table) Follow(topics []topic.Filter) {
 	t.mu.Unlock()
 	now, stop := t.routes.Watch(t.change)
 	t.stop = stop
-	wanted := make(map[key]struct{}, len(now))
-	for _, r := range now {
-		for _, k := range announced(r, topics) {
-			wanted[k] = struct{}{}
+	for some := range slices.Chunk(now, t.chunk) {
+		t.find(some, topics)
+	}
+	t.loaded()
+}
+
+// find notes routes that there are.
+func (t *Table) find(routes []broker.Route, topics []topic.Filter) {
+	found := make([]key, 0, len(routes))
+	for _, r := range routes {
+		found = append(found, announced(r, topics)...)
+	}
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	for _, k := range found {
+		t.set(k, true)
+		t.routed.put(k, t.routed.get(k)|isFound)
+	}
+}
+
+// loaded gives up what was not found, and then lets in the changes that came
+// meanwhile.
+func (t *Table) loaded() {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	n := 0
+	for k, s := range t.routed.all() {
+		if t.routed.put(k, s&^isFound); s&isFound == 0 {
+			t.set(k, false)
+		}
+		if n++; n%t.chunk == 0 {
+			t.unlocked(func() bool { return true })
 		}
 	}
-	t.replace(wanted)
+	pending := t.pending
+	t.loading, t.pending = false, nil
+	for _, c := range pending {
+		t.apply(c)
+	}
+	t.signal()
 }
 
 // Keep has those routes outlive the actor at the peer that stand for one of
@@ -118,29 +160,11 @@ func announced(r broker.Route, topics []topic.Filter) []key {
 	keys := make([]key, len(both))
 	for i, f := range both {
 		keys[i] = key{string(f), id}
-	}
-	return keys
-}
-
-// replace makes wanted what is announced, and then lets in the changes that
-// came meanwhile.
-func (t *Table) replace(wanted map[key]struct{}) {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	for k, s := range t.routed {
-		if _, ok := wanted[k]; !ok && s&isWanted != 0 {
-			t.set(k, false)
+		if f == r.Filter {
+			keys[i].filter = string(r.Filter) // one text, not two
 		}
 	}
-	for k := range wanted {
-		t.set(k, true)
-	}
-	pending := t.pending
-	t.loading, t.pending = false, nil
-	for _, c := range pending {
-		t.apply(c)
-	}
-	t.signal()
+	return keys
 }
 
 // change is called by the broker, and must not wait for anything.
@@ -163,7 +187,7 @@ func (t *Table) apply(c change) {
 }
 
 func (t *Table) set(k key, wanted bool) {
-	s := t.routed[k]
+	s := t.routed.get(k)
 	if wanted == (s&isWanted != 0) {
 		return
 	}
@@ -178,10 +202,10 @@ func (t *Table) set(k key, wanted bool) {
 		s |= isDirty
 		t.dirty = append(t.dirty, k)
 	case !t.live && s&(isWanted|isTold) == 0:
-		delete(t.routed, k)
+		t.routed.delete(k)
 		return
 	}
-	t.routed[k] = s
+	t.routed.put(k, s)
 }
 
 func (t *Table) signal() {
@@ -201,17 +225,34 @@ func (t *Table) Len() int {
 	return t.wanted
 }
 
-// all returns everything that the peer must be told after a handshake: what is
-// wanted, and the deletion of what it may hold beyond that.
-func (t *Table) all() []wire.RouteOp {
-	t.mu.Lock()
-	defer t.mu.Unlock()
-	ops := make([]wire.RouteOp, 0, len(t.routed))
-	for k := range t.routed {
-		ops = t.tell(ops, k)
+// all yields everything that the peer must be told after a handshake: what is
+// wanted, and the deletion of what it may hold beyond that. Changes meanwhile
+// are kept for [Table.changes]. What is yielded is overwritten by what follows.
+func (t *Table) all() iter.Seq[[]wire.RouteOp] {
+	return func(yield func([]wire.RouteOp) bool) {
+		t.mu.Lock()
+		defer t.mu.Unlock()
+		t.dirty, t.live = nil, true
+		var ops []wire.RouteOp
+		for k := range t.routed.all() {
+			if ops = t.tell(ops, k); len(ops) == t.chunk {
+				if !t.unlocked(func() bool { return yield(ops) }) {
+					return
+				}
+				ops = ops[:0]
+			}
+		}
+		if len(ops) > 0 {
+			t.unlocked(func() bool { return yield(ops) })
+		}
+		t.signal()
 	}
-	t.dirty, t.live = nil, true
-	return ops
+}
+
+func (t *Table) unlocked(f func() bool) bool {
+	t.mu.Unlock()
+	defer t.mu.Lock()
+	return f()
 }
 
 // away ends the keeping of changes: the next thing the peer is told is all.
@@ -235,14 +276,14 @@ func (t *Table) changes() []wire.RouteOp {
 
 // tell adds the operation that brings the peer up to date with k.
 func (t *Table) tell(ops []wire.RouteOp, k key) []wire.RouteOp {
-	s := t.routed[k] &^ isDirty
+	s := t.routed.get(k) &^ isDirty
 	switch {
 	case s&isWanted != 0:
-		t.routed[k] = s | isTold
+		t.routed.put(k, s|isTold)
 	case s&isTold != 0:
-		t.routed[k] = s
+		t.routed.put(k, s)
 	default:
-		delete(t.routed, k)
+		t.routed.delete(k)
 		return ops
 	}
 	return append(ops, wire.RouteOp{Delete: s&isWanted == 0, Filter: k.filter, ID: k.id})
@@ -254,8 +295,8 @@ func (t *Table) done(ops []wire.RouteOp) {
 	defer t.mu.Unlock()
 	for _, op := range ops {
 		k := key{op.Filter, op.ID}
-		if s := t.routed[k]; op.Delete && s&(isWanted|isDirty) == 0 {
-			delete(t.routed, k)
+		if op.Delete && t.routed.get(k)&(isWanted|isDirty) == 0 {
+			t.routed.delete(k)
 		}
 	}
 }
@@ -266,7 +307,7 @@ func (t *Table) withdrawal() []wire.RouteOp {
 	t.mu.Lock()
 	defer t.mu.Unlock()
 	var ops []wire.RouteOp
-	for k, s := range t.routed {
+	for k, s := range t.routed.all() {
 		if _, stays := t.kept[k]; s&isTold != 0 && (!stays || s&isWanted == 0) {
 			ops = append(ops, wire.RouteOp{Delete: true, Filter: k.filter, ID: k.id})
 		}

@@ -53,6 +53,7 @@ func TestTableKeepsThePeerRight(t *testing.T) {
 	rapid.Check(t, func(t *rapid.T) {
 		routes := newLocal()
 		table := NewTable(routes)
+		table.chunk = 2
 		var topics []topic.Filter
 		peer := make(map[wire.RouteOp]bool) // what it holds, as adds
 		online := false
@@ -83,24 +84,41 @@ func TestTableKeepsThePeerRight(t *testing.T) {
 			if !maps.Equal(peer, want) || table.Len() != len(want) {
 				t.Fatalf("%s: the peer has %v, want %v (%d counted)", when, peer, want, table.Len())
 			}
-			if len(table.routed) != len(want) {
-				t.Fatalf("%s: the table keeps %d entries for %d routes", when, len(table.routed), len(want))
+			if n := table.routed.len(); n != len(want) {
+				t.Fatalf("%s: the table keeps %d entries for %d routes", when, n, len(want))
 			}
 		}
+		turn := func(t *rapid.T) {
+			r := broker.Route{Filter: filters.Draw(t, "filter"), Group: rapid.SampledFrom([]string{"", "g"}).Draw(t, "group")}
+			routes.set(r, rapid.Bool().Draw(t, "there"))
+		}
+		// bootstrap tells everything, while routes come and go, or breaks off.
+		bootstrap := func(t *rapid.T) {
+			left := rapid.IntRange(0, 20).Draw(t, "batches")
+			for ops := range table.all() {
+				if left == 0 {
+					apply(ops, false)
+					table.away()
+					online = false
+					return
+				}
+				left--
+				apply(ops, true)
+				if rapid.Bool().Draw(t, "turn") {
+					turn(t)
+				}
+			}
+			apply(table.changes(), true)
+			online = true
+			right("bootstrap")
+		}
 		t.Repeat(map[string]func(*rapid.T){
-			"route": func(t *rapid.T) {
-				r := broker.Route{Filter: filters.Draw(t, "filter"), Group: rapid.SampledFrom([]string{"", "g"}).Draw(t, "group")}
-				routes.set(r, rapid.Bool().Draw(t, "there"))
-			},
+			"route": turn,
 			"follow": func(t *rapid.T) {
 				topics = rapid.SliceOfN(filters, 0, 3).Draw(t, "topics")
 				table.Follow(topics)
 			},
-			"handshake": func(t *rapid.T) {
-				apply(table.all(), true)
-				online = true
-				right("handshake")
-			},
+			"handshake": bootstrap,
 			"changes": func(t *rapid.T) {
 				if online {
 					apply(table.changes(), true)
@@ -110,8 +128,6 @@ func TestTableKeepsThePeerRight(t *testing.T) {
 			"cut": func(t *rapid.T) {
 				if online {
 					apply(table.changes(), false)
-				} else {
-					apply(table.all(), false)
 				}
 				table.away()
 				online = false
@@ -122,7 +138,8 @@ func TestTableKeepsThePeerRight(t *testing.T) {
 					if apply(table.withdrawal(), true); len(peer) != 0 {
 						t.Fatalf("%v is left at the peer", peer)
 					}
-					apply(table.all(), true)
+					table.away()
+					online = false
 				}
 			},
 		})
@@ -140,8 +157,8 @@ func TestTableForgetsWhatWasNeverTold(t *testing.T) {
 		routes.set(r, true)
 		routes.set(r, false)
 	}
-	if len(table.routed) != 0 || len(table.dirty) != 0 {
-		t.Errorf("%d entries, %d changes are kept", len(table.routed), len(table.dirty))
+	if table.routed.len() != 0 || len(table.dirty) != 0 {
+		t.Errorf("%d entries, %d changes are kept", table.routed.len(), len(table.dirty))
 	}
 	table.Stop()
 	if len(routes.watchers) != 0 {
@@ -162,7 +179,8 @@ func TestWithdrawal(t *testing.T) {
 	if got := len(table.withdrawal()); got != 0 {
 		t.Errorf("%d routes that nobody was told of are withdrawn", got)
 	}
-	table.all()
+	for range table.all() {
+	}
 	withdrawn := func() string {
 		var all []string
 		for _, op := range table.withdrawal() {

@@ -56,7 +56,7 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		table := extrouter.New(extrouter.Limits{})
-		model := make(map[route]bool)
+		model, past := make(map[route]bool), make(map[route]bool)
 		incarnation := make(map[string]int64)
 		drawActor := func() extrouter.Actor {
 			a := extrouter.Actor{
@@ -66,10 +66,13 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 			a.Incarnation = incarnation[a.Cluster+a.Name]
 			return a
 		}
-		forget := func(gone func(route) bool) { maps.DeleteFunc(model, func(r route, _ bool) bool { return gone(r) }) }
+		forget := func(m map[route]bool, gone func(route) bool) {
+			maps.DeleteFunc(m, func(r route, _ bool) bool { return gone(r) })
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"update": func(t *rapid.T) {
-				a, op := drawActor(), wire.RouteOp{Delete: rapid.Bool().Draw(t, "delete"), Filter: filter.Draw(t, "filter"), ID: rapid.SampledFrom([]string{"1", "2"}).Draw(t, "id")}
+				a, op := drawActor(), wire.RouteOp{Delete: rapid.Bool().Draw(t, "delete"), Filter: filter.Draw(t, "filter")}
+				op.ID = rapid.SampledFrom([]string{"1", "2", op.Filter}).Draw(t, "id")
 				_, err := table.Update(start, a, []wire.RouteOp{op})
 				switch {
 				case a.Incarnation == 0:
@@ -80,6 +83,9 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 					t.Fatal(err)
 				case op.Delete:
 					delete(model, route{a, op.Filter, op.ID})
+					forget(past, func(r route) bool {
+						return r.Cluster == a.Cluster && r.Name == a.Name && r.filter == op.Filter && r.id == op.ID
+					})
 				default:
 					model[route{a, op.Filter, op.ID}] = true
 				}
@@ -96,21 +102,45 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 				}
 				incarnation[a.Cluster+a.Name] = a.Incarnation
 				if created {
-					forget(func(r route) bool { return r.Cluster == a.Cluster && r.Name == a.Name })
+					same := func(r route) bool { return r.Cluster == a.Cluster && r.Name == a.Name }
+					if a.Incarnation > 1 {
+						forget(past, same)
+					}
+					for r := range model {
+						if same(r) {
+							past[r] = true
+						}
+					}
+					forget(model, same)
 				}
+			},
+			"expire": func(t *rapid.T) {
+				table.Expire(start.Add(extrouter.PastTime))
+				clear(past)
 			},
 			"drop": func(t *rapid.T) {
 				a := drawActor()
 				table.Drop(a.Cluster)
 				maps.DeleteFunc(incarnation, func(k string, _ int64) bool { return strings.HasPrefix(k, a.Cluster) })
-				forget(func(r route) bool { return r.Cluster == a.Cluster })
+				forget(model, func(r route) bool { return r.Cluster == a.Cluster })
+				forget(past, func(r route) bool { return r.Cluster == a.Cluster })
 			},
 			"": func(t *rapid.T) {
 				name := name.Draw(t, "name")
-				want := make(map[string]bool)
+				want, now := make(map[string]bool), make(map[string]bool)
 				for r := range model {
 					if topic.Filter(r.filter).Match(name) {
+						want[r.Cluster], now[r.Cluster] = true, true
+					}
+				}
+				for r := range past {
+					if topic.Filter(r.filter).Match(name) {
 						want[r.Cluster] = true
+					}
+				}
+				for _, c := range []string{"p", "q"} {
+					if table.Announced(c, name) != now[c] {
+						t.Fatalf("%s has announced a route for %q: %v", c, name, !now[c])
 					}
 				}
 				got := table.Match(name, nil)
@@ -128,6 +158,9 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 					if n := table.Stats(c).Routes; n != len(distinct) {
 						t.Fatalf("%s has %d routes, want %d", c, n, len(distinct))
 					}
+				}
+				if len(model)+len(past) == 0 && !table.Empty() {
+					t.Fatal("something is left in the table")
 				}
 			},
 		})
@@ -155,7 +188,7 @@ func TestIncarnations(t *testing.T) {
 		if created != tt.created || !errors.Is(err, tt.err) {
 			t.Errorf("%d: created %v, %v", i, created, err)
 		}
-		if got := len(table.Match("t", nil)) == 1; got != tt.match {
+		if got := table.Announced("p", "t"); got != tt.match {
 			t.Errorf("%d: matches %v", i, got)
 		}
 		if i == 0 {
@@ -202,16 +235,17 @@ func TestLimits(t *testing.T) {
 		op      wire.RouteOp
 		refused int
 	}{
-		{add("a/#/b"), 1}, {add(""), 1}, {add("$LINK/#"), 1}, {add("a\xff"), 1},
+		{add("a/#/b"), 1}, {add("a/+b"), 1}, {add(""), 1}, {add("$LINK/#"), 1}, {add("a\xff"), 1},
 		{add(strings.Repeat("/", 128)), 1}, {add(strings.Repeat("x", 60)), 1},
 		{add("a"), 0}, {add("a"), 0}, {add("b"), 0}, {wire.RouteOp{Filter: "b", ID: "$p/\xff\x00"}, 0}, {add("c"), 1},
 		{wire.RouteOp{Delete: true, Filter: "b", ID: "b"}, 0}, {add("c"), 0}, {wire.RouteOp{Delete: true, Filter: "never", ID: "x"}, 0},
+		{wire.RouteOp{Delete: true, Filter: "c", ID: "c"}, 0}, {add("+/#"), 0}, {add("+/#/x"), 1},
 	} {
 		if refused, err := table.Update(start, a, []wire.RouteOp{tt.op}); err != nil || refused != tt.refused {
 			t.Errorf("%.40v: %d refused, %v", tt.op, refused, err)
 		}
 	}
-	if s := table.Stats("p"); s != (extrouter.Stats{Routes: 3, Actors: 1, Refused: 7}) {
+	if s := table.Stats("p"); s != (extrouter.Stats{Routes: 3, Actors: 1, Refused: 9}) {
 		t.Errorf("%+v", s)
 	}
 	for i := 1; i < extrouter.MaxActors; i++ {
@@ -220,6 +254,19 @@ func TestLimits(t *testing.T) {
 	if _, err := table.Init(start, extrouter.Actor{Cluster: "p", Name: "more", Incarnation: 1}); !errors.Is(err, extrouter.ErrActors) {
 		t.Errorf("one actor too many: %v", err)
 	}
+}
+
+// TestLevels bounds what filters of one byte a level cost.
+func TestLevels(t *testing.T) {
+	table := extrouter.New(extrouter.Limits{Routes: 3})
+	a := extrouter.Actor{Cluster: "p", Name: "n", Incarnation: 1}
+	mustInit(t, table, a)
+	deep := strings.Repeat("a/", 30) + "+"
+	mustUpdate(t, table, a, add(deep))
+	if refused, err := table.Update(start, a, []wire.RouteOp{add(strings.Repeat("b/", 20) + "+")}); err != nil || refused != 1 {
+		t.Errorf("the 52nd level: %d refused, %v", refused, err)
+	}
+	mustUpdate(t, table, a, wire.RouteOp{Delete: true, Filter: deep, ID: deep}, add("b"+deep))
 }
 
 // TestMatchWhileChanging keeps one route in place while others come and go

@@ -1,174 +1,237 @@
 package extrouter
 
 import (
+	"iter"
+	"slices"
 	"strings"
 	"sync/atomic"
 )
 
-// A node is a level of wildcard filters under its parent, or one whole filter
-// without wildcards. Readers see what is atomic; the rest belongs to whoever
-// holds the table's lock.
+// An exact is a filter without wildcards.
+type exact struct {
+	text string
+	here atomic.Pointer[holders]
+}
+
+// A node is a level of filters with wildcards, under its parent. Readers see
+// what is atomic, and what never changes; the rest belongs to whoever holds the
+// table's lock.
 type node struct {
 	parent *node
 	text   string
-	hash   uint64
 	id     uint32
 	kids   int32 // nodes that have this one as parent
 
-	here  atomic.Pointer[member] // of the filter that ends here
-	below atomic.Pointer[member] // of the filter that ends in # here
+	here  atomic.Pointer[holders] // of the filter that ends here
+	below atomic.Pointer[holders] // of the filter that ends in # here
 	plus  atomic.Pointer[node]
 }
 
-// A member is one cluster that announced a filter. Lists are changed by
-// putting a new one in place; only count changes in one that readers may hold,
-// and they do not look at it.
-type member struct {
-	cluster string
-	count   int32
-	next    *member
-}
+func (e *exact) key() (*node, string) { return nil, e.text }
+func (n *node) key() (*node, string)  { return n.parent, n.text }
 
 // Match appends to dst the clusters that have a route which matches the topic
 // name, each once, and returns it. It allocates only where dst has no room.
-func (t *Table) Match(name string, dst []string) []string {
-	if n := t.exact.get(nil, name); n != nil {
-		dst = collect(n.here.Load(), dst)
-	}
-	return t.walk(&t.root, name, true, name != "" && name[0] == '$', dst)
+func (t *Table) Match(name string, dst []string) []string { return t.match(name, true, dst) }
+
+// Announced reports whether the cluster has a route which matches the topic name
+// and is no past one: it was announced by an actor as it is now.
+func (t *Table) Announced(cluster, name string) bool {
+	var room [16]string
+	return slices.Contains(t.match(name, false, room[:0]), cluster)
 }
 
-// walk visits the nodes under n that match rest. With more unset rest is past
-// its end. system stops wildcards at the first level of $ topics (MQTT 5.0
-// §4.7.2).
-func (t *Table) walk(n *node, rest string, more, system bool, dst []string) []string {
-	if !system {
-		dst = collect(n.below.Load(), dst)
+// match is Match with or without past routes.
+func (t *Table) match(name string, past bool, dst []string) []string {
+	if e := t.exact.get(nil, name); e != nil {
+		dst = collect(e.here.Load(), past, dst)
 	}
-	if !more {
-		return collect(n.here.Load(), dst)
+	return t.walk(&t.root, name, step{more: true, system: name != "" && name[0] == '$', past: past}, dst)
+}
+
+// A step says how a walk goes on: with more unset the rest is past its end;
+// system stops wildcards at the first level of $ topics (MQTT 5.0 §4.7.2).
+type step struct{ more, system, past bool }
+
+// walk visits the nodes under n that match rest.
+func (t *Table) walk(n *node, rest string, s step, dst []string) []string {
+	if !s.system {
+		dst = collect(n.below.Load(), s.past, dst)
+	}
+	if !s.more {
+		return collect(n.here.Load(), s.past, dst)
 	}
 	level, rest, more := strings.Cut(rest, "/")
-	if plus := n.plus.Load(); plus != nil && !system {
-		dst = t.walk(plus, rest, more, false, dst)
+	next := step{more: more, past: s.past}
+	if plus := n.plus.Load(); plus != nil && !s.system {
+		dst = t.walk(plus, rest, next, dst)
 	}
 	if kid := t.levels.get(n, level); kid != nil {
-		dst = t.walk(kid, rest, more, false, dst)
+		dst = t.walk(kid, rest, next, dst)
 	}
 	return dst
 }
 
-func collect(m *member, dst []string) []string {
+func collect(h *holders, past bool, dst []string) []string {
 next:
-	for ; m != nil; m = m.next {
+	for ; h != nil; h = h.next {
+		if !past && h.cluster.past.Load() {
+			continue
+		}
 		for _, have := range dst {
-			if have == m.cluster {
+			if have == h.cluster.name {
 				continue next
 			}
 		}
-		dst = append(dst, m.cluster)
+		dst = append(dst, h.cluster.name)
 	}
 	return dst
 }
 
-// slot returns where the members of the filter are kept, and the node that
-// holds it. Nodes that are missing are made.
-func (t *Table) slot(filter string) (*node, *atomic.Pointer[member]) {
+// A spot is where the holders of one filter are kept, and what can be cleared
+// away once there are none: e or n.
+type spot struct {
+	at *atomic.Pointer[holders]
+	e  *exact
+	n  *node
+}
+
+// filter is the filter whose holders are there.
+func (s spot) filter() string {
+	if s.e != nil {
+		return s.e.text
+	}
+	var levels []string
+	for n := s.n; n.parent != nil; n = n.parent {
+		levels = append(levels, n.text)
+	}
+	slices.Reverse(levels)
+	if s.at == &s.n.below {
+		levels = append(levels, "#")
+	}
+	return strings.Join(levels, "/")
+}
+
+// spot returns the place of the filter. What is missing is made if make is set;
+// else the result has no place.
+func (t *Table) spot(filter string, make bool) spot {
 	if !strings.ContainsAny(filter, "+#") {
-		n := t.exact.get(nil, filter)
-		if n == nil {
-			n = t.node(&t.exact, nil, filter)
+		e := t.exact.get(nil, filter)
+		if e == nil && make {
+			e = &exact{text: filter}
+			t.exact.put(e)
 		}
-		return n, &n.here
+		if e == nil {
+			return spot{}
+		}
+		return spot{at: &e.here, e: e}
 	}
 	n := &t.root
 	for rest, more := filter, true; more; {
 		var level string
 		level, rest, more = strings.Cut(rest, "/")
-		if level == "#" {
-			return n, &n.below
+		if level == "#" && !more {
+			return spot{at: &n.below, n: n}
 		}
-		n = t.child(n, level)
+		kid := t.child(n, level)
+		if kid == nil {
+			if !make {
+				return spot{}
+			}
+			kid = t.grow(n, level, len(filter))
+		}
+		n = kid
 	}
-	return n, &n.here
+	return spot{at: &n.here, n: n}
 }
 
 func (t *Table) child(n *node, level string) *node {
 	if level == "+" {
-		kid := n.plus.Load()
-		if kid == nil {
-			kid = &node{parent: n, text: level, id: t.nextID()}
-			n.kids++
-			n.plus.Store(kid)
-		}
+		return n.plus.Load()
+	}
+	return t.levels.get(n, level)
+}
+
+// grow adds a node. Its text is a part of a filter of the given length, which
+// it may outlive: what is long for that is copied.
+func (t *Table) grow(parent *node, level string, length int) *node {
+	t.lastID++
+	kid := &node{parent: parent, text: level, id: t.lastID}
+	parent.kids++
+	if level == "+" {
+		kid.text = "+"
+		parent.plus.Store(kid)
 		return kid
 	}
-	kid := t.levels.get(n, level)
-	if kid == nil {
-		kid = t.node(&t.levels, n, level)
-		n.kids++
+	if length > 128 && length > 4*len(level) {
+		kid.text = strings.Clone(level)
 	}
+	t.levels.put(kid)
 	return kid
 }
 
-func (t *Table) node(x *index, parent *node, text string) *node {
-	n := &node{parent: parent, text: text, id: t.nextID()}
-	x.put(n)
-	return n
-}
-
-func (t *Table) nextID() uint32 { t.lastID++; return t.lastID }
-
-// insert counts one more route of the cluster on the filter.
-func (t *Table) insert(filter string, c *cluster) {
-	_, at := t.slot(filter)
-	first := at.Load()
-	for m := first; m != nil; m = m.next {
-		if m.cluster == c.name {
-			m.count++
-			return
-		}
+// set makes h the holders at the spot, and clears away what is empty then.
+func (t *Table) set(s spot, h *holders) {
+	s.at.Store(h)
+	switch {
+	case h != nil:
+	case s.e != nil:
+		t.exact.delete(s.e)
+	default:
+		t.prune(s.n)
 	}
-	at.Store(&member{cluster: c.name, count: 1, next: first})
-}
-
-// withdraw counts one route less, and clears away what is empty then.
-func (t *Table) withdraw(filter string, c *cluster) {
-	n, at := t.slot(filter)
-	first := at.Load()
-	for m := first; m != nil; m = m.next {
-		if m.cluster != c.name {
-			continue
-		}
-		if m.count--; m.count == 0 {
-			at.Store(without(first, c.name))
-		}
-	}
-	t.prune(n)
-}
-
-func without(m *member, name string) *member {
-	var list *member
-	for ; m != nil; m = m.next {
-		if m.cluster != name {
-			list = &member{cluster: m.cluster, count: m.count, next: list}
-		}
-	}
-	return list
 }
 
 func (t *Table) prune(n *node) {
-	for n != &t.root && n != nil && n.kids == 0 && n.here.Load() == nil && n.below.Load() == nil {
-		switch parent := n.parent; {
-		case parent == nil:
-			t.exact.delete(n)
-		case parent.plus.Load() == n:
+	for n != &t.root && n.kids == 0 && n.here.Load() == nil && n.below.Load() == nil {
+		if parent := n.parent; parent.plus.Load() == n {
 			parent.plus.Store(nil)
-		default:
+		} else {
 			t.levels.delete(n)
 		}
-		if n = n.parent; n != nil {
-			n.kids--
+		n = n.parent
+		n.kids--
+	}
+}
+
+// spots yields the spots that have holders. The one that was yielded last may
+// be cleared away meanwhile.
+func (t *Table) spots() iter.Seq[spot] {
+	return func(yield func(spot) bool) {
+		for e := range t.exact.all() {
+			if e.here.Load() != nil && !yield(spot{at: &e.here, e: e}) {
+				return
+			}
+		}
+		for n := range t.nodes() {
+			if n.here.Load() != nil && !yield(spot{at: &n.here, n: n}) {
+				return
+			}
+			if n.below.Load() != nil && !yield(spot{at: &n.below, n: n}) {
+				return
+			}
+		}
+	}
+}
+
+// nodes yields all nodes; those of + hang on others.
+func (t *Table) nodes() iter.Seq[*node] {
+	return func(yield func(*node) bool) {
+		chain := func(n *node) bool {
+			for ; n != nil; n = n.plus.Load() {
+				if !yield(n) {
+					return false
+				}
+			}
+			return true
+		}
+		if !chain(&t.root) {
+			return
+		}
+		for n := range t.levels.all() {
+			if !chain(n) {
+				return
+			}
 		}
 	}
 }
