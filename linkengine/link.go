@@ -95,6 +95,7 @@ func (l *link) start() error {
 		f = l.fwd.Load()
 	}
 	l.runForwarder(f)
+	l.supply.start()
 	l.startActor(cfg)
 	return nil
 }
@@ -119,7 +120,6 @@ func (l *link) begin(cfg topology.Link) error {
 	}
 	l.early = false
 	l.doubtFor(time.Now(), forwarder.HoldTime)
-	l.supply.start()
 	return nil
 }
 
