@@ -7,7 +7,6 @@ import (
 	"net"
 	"runtime"
 	"strings"
-	"sync"
 	"testing"
 
 	"clink/topology"
@@ -22,33 +21,7 @@ func newLiar(t testing.TB, says func(c net.Conn)) (addr string) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	var running sync.WaitGroup
-	var mu sync.Mutex
-	var open []net.Conn
-	running.Go(func() {
-		for {
-			c, err := ln.Accept()
-			if err != nil {
-				return
-			}
-			mu.Lock()
-			open = append(open, c)
-			mu.Unlock()
-			running.Go(func() {
-				defer c.Close()
-				says(c)
-			})
-		}
-	})
-	t.Cleanup(func() {
-		ln.Close()
-		mu.Lock()
-		for _, c := range open {
-			c.Close()
-		}
-		mu.Unlock()
-		running.Wait()
-	})
+	listen(t, ln, says)
 	return ln.Addr().String()
 }
 

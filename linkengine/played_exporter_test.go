@@ -49,22 +49,46 @@ func (v version) stand(t testing.TB) *exporter {
 		t.Fatal(err)
 	}
 	e.addr = ln.Addr().String()
-	var running sync.WaitGroup
+	listen(t, ln, func(c net.Conn) { e.serve(newLine(c)) })
+	return e
+}
+
+// listen serves connections until the test ends, and ends them then.
+func listen(t testing.TB, ln net.Listener, serve func(c net.Conn)) {
+	var (
+		running sync.WaitGroup
+		mu      sync.Mutex
+		open    []net.Conn
+		over    bool
+	)
 	running.Go(func() {
 		for {
 			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			running.Go(func() { e.serve(newLine(c)) })
+			mu.Lock()
+			open = append(open, c)
+			if over {
+				c.Close()
+			}
+			mu.Unlock()
+			running.Go(func() {
+				defer c.Close()
+				serve(c)
+			})
 		}
 	})
 	t.Cleanup(func() {
 		ln.Close()
-		e.cut("")
+		mu.Lock()
+		over = true
+		for _, c := range open {
+			c.Close()
+		}
+		mu.Unlock()
 		running.Wait()
 	})
-	return e
 }
 
 func (e *exporter) change(f func()) {
