@@ -82,6 +82,10 @@ func (c *client) assure(pk *packets.Packet) uint16 {
 		out := assured(pk, id)
 		c.queue(&out)
 	}
+	if c.heir.Load() != nil { // the connection has ended, and nothing can be written to it
+		out := assured(pk, id)
+		c.passOn(&out)
+	}
 	return id
 }
 

@@ -129,7 +129,9 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 		// acknowledges routes of an actor that it has forgotten.
 		a.Renew()
 	}
-	l.heard(s)
+	if l.heard(s); created {
+		l.doubtFor(time.Now(), announcing)
+	}
 	l.hurry()
 	ack.NeedBootstrap = created
 	return h.reply(s, m, ack)
@@ -213,6 +215,7 @@ func (h handler) routes(s *broker.Session, p wire.Routes) broker.Verdict {
 		h.fault(s.Peer(), "routes of a peer are refused: faulty filters, or too many", "routes", refused)
 	}
 	l.heard(s)
+	l.stillAnnouncing(time.Now())
 	return broker.AckNoMatch
 }
 
@@ -230,6 +233,7 @@ func (h handler) heartbeat(s *broker.Session, p wire.Heartbeat) broker.Verdict {
 		return broker.ProtocolError
 	}
 	if l := (*h.links.Load())[s.Peer()]; l != nil {
+		l.sure()
 		l.heard(s)
 	}
 	return broker.AckNoMatch
@@ -241,13 +245,16 @@ func (l *link) heard(s *broker.Session) {
 	l.presence.become(topology.InboundOnline, "")
 }
 
-// hurry is for a peer that has come: whoever comes can most likely be reached.
+// hurry is for a peer that has come: whoever comes can most likely be reached,
+// and may have come because the connections there were led nowhere.
 func (l *link) hurry() {
 	if a := l.announcer.Load(); a != nil {
 		a.Hurry()
+		a.Prove()
 	}
 	if f := l.fwd.Load(); f != nil {
 		f.Hurry()
+		f.Prove()
 	}
 }
 
@@ -268,16 +275,19 @@ func (e *Engine) forget(peer string) {
 	}
 }
 
-// faultPeriod is how long after a logged fault the next one of its kind and of
-// the same peer is not logged. All are counted.
+// faultPeriod is how long after a logged fault the next one of the same kind
+// and peer is not logged. All are counted.
 const faultPeriod = time.Minute
+
+// said is a kind of fault of a peer. That a connection is down must not hide
+// that a disk is full.
+type said struct{ peer, msg string }
 
 func (e *Engine) fault(peer, msg string, args ...any) {
 	e.mu.Lock()
 	now := time.Now()
-	kind := [2]string{peer, msg}
-	last, before := e.logged[kind]
-	quiet := before && now.Sub(last) < faultPeriod
+	kind := said{peer, msg}
+	quiet := now.Sub(e.logged[kind]) < faultPeriod
 	if !quiet {
 		e.logged[kind] = now
 	}

@@ -59,6 +59,7 @@ type Engine struct {
 	limits  wire.Limits
 	seed    maphash.Seed
 	exports atomic.Pointer[map[string][]topic.Filter]
+	doubts  atomic.Int64 // until when there may be a doubt, in Unix nanoseconds
 	links   atomic.Pointer[map[string]*link]
 	log     *slog.Logger
 
@@ -69,7 +70,7 @@ type Engine struct {
 	mu         sync.Mutex
 	visits     map[*broker.Session]visitor // link sessions whose actor is initialised
 	turnedAway map[*broker.Session]string  // those whose handshake was rejected, and for whom they took this cluster
-	logged     map[[2]string]time.Time     // when a peer's faults of a kind were last logged
+	logged     map[said]time.Time          // when a peer's faults were last logged
 }
 
 // New makes an engine without links, and makes it the node's handler.
@@ -92,7 +93,7 @@ func New(opts Options) (*Engine, error) {
 		opts: opts, node: "clink@" + opts.Cluster, log: opts.Log,
 		ext: extrouter.New(opts.Routes), ids: wire.NewIDs(time.Now, mark), limits: wire.DefaultLimits(maxPacket),
 		seed: maphash.MakeSeed(), incarnations: inc,
-		visits: make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[[2]string]time.Time),
+		visits: make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[said]time.Time),
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})
@@ -156,11 +157,17 @@ func (e *Engine) stopAll() {
 
 func (e *Engine) keepHouse(now time.Time) {
 	links := *e.links.Load()
-	for _, gone := range e.ext.Expire(now) {
-		e.log.Info("a peer's actor fell silent, its routes are removed", "peer", gone.Cluster, "actor", gone.Name)
-		if l := links[gone.Cluster]; l != nil && e.ext.Stats(gone.Cluster).Actors == 0 {
+	for peer, l := range links {
+		silent := l.gate.silent(now)
+		if silent >= extrouter.TTL && l.presence.get().State == topology.InboundOnline {
 			l.presence.become(topology.InboundExpired, "nothing came from it for "+extrouter.TTL.String())
 		}
+		if l.outOfReach() && silent < patience(*l.cfg.Load()) {
+			e.ext.Spare(now, peer)
+		}
+	}
+	for _, gone := range e.ext.Expire(now) {
+		e.log.Info("a peer's actor fell silent, its routes are removed", "peer", gone.Cluster, "actor", gone.Name)
 	}
 	for _, l := range links {
 		if f := l.fwd.Load(); f != nil {

@@ -20,7 +20,12 @@ const finishGrace = time.Second
 
 // minRetry is the shortest time after which an acknowledgement that did not
 // come is taken for a fault of the connection.
-const minRetry = 10 * time.Second
+const minRetry = 2 * time.Second
+
+// actorPing is how often the announcing connection is tried: a road that is
+// dead is noticed, and routes are announced on another, before the peer forgets
+// them ([extrouter.TTL]).
+const actorPing = 5 * time.Second
 
 // A link is one link as it runs, for as long as it is in the engine. Its parts
 // come and go; counters, the gate and the peer's presence stay.
@@ -39,6 +44,7 @@ type link struct {
 	rates    rates
 	idle     atomic.Int64 // since when it does not run, in Unix nanoseconds
 	held     atomic.Bool  // it does not connect until it is put; see [Engine.Prepare]
+	doubt    doubt
 
 	announcer atomic.Pointer[actor.Actor]         // nil while there is none
 	fwd       atomic.Pointer[forwarder.Forwarder] // nil while there is none
@@ -92,6 +98,7 @@ func (l *link) start() error {
 	l.table.Follow(cfg.Topics)
 	l.openDisk(cfg)
 	l.startForwarder(cfg)
+	l.doubtFor(time.Now(), forwarder.HoldTime)
 	l.startActor(cfg)
 	return nil
 }
@@ -222,9 +229,14 @@ func (l *link) startActor(cfg topology.Link) {
 	a := actor.New(actor.Options{
 		Cluster: l.opts.Cluster, Name: l.node, Peer: l.peer, Incarnation: l.incarnation, Table: l.table, Log: l.log,
 		Dial: func(ctx context.Context, received func(client.Message)) (*client.Conn, error) {
-			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received})
+			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received, Ping: actorPing})
 		},
-		Lost:     func() { l.gate.lose(time.Now()) },
+		Lost: func() {
+			l.gate.lose(time.Now())
+			if f := l.fwd.Load(); f != nil {
+				f.Prove()
+			}
+		},
 		Answered: l.gate.answer,
 		Oversize: func(filter string) {
 			l.counters.Note("route-too-large")
@@ -258,6 +270,7 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters, Store: l.store(),
+		Wanted: func() { l.matched.Add(1) },
 		Oversize: func(name string) {
 			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
 		},
@@ -314,7 +327,10 @@ func (e *Engine) prefix(cfg topology.Link) string {
 // forward takes a message for the peer.
 func (l *link) forward(m *wire.Forward, key uint64) {
 	l.matched.Add(1)
-	item := forwarder.NewItem(m, key)
+	l.take(forwarder.NewItem(m, key))
+}
+
+func (l *link) take(item forwarder.Item) {
 	for {
 		f := l.fwd.Load()
 		if f == nil {

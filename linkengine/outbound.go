@@ -16,7 +16,8 @@ const notExported = "not-exported"
 func (h handler) Published(m *broker.Message) {
 	var room [16]string
 	peers := h.ext.Match(m.Topic, room[:0])
-	if len(peers) == 0 {
+	doubtful := m.QoS > 0 && h.doubtful(m.Time)
+	if len(peers) == 0 && !doubtful {
 		return
 	}
 	links, exports := *h.links.Load(), *h.exports.Load()
@@ -34,6 +35,9 @@ func (h handler) Published(m *broker.Message) {
 			r.ID = h.ids.Next()
 		}
 		l.forward(r, maphash.String(h.seed, m.ClientID))
+	}
+	if doubtful {
+		h.perhaps(m, r, peers)
 	}
 }
 

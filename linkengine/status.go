@@ -41,12 +41,14 @@ func (l *link) status(now time.Time) topology.LinkStatus {
 	}
 	s.Replication.PeerRoutes = l.ext.Stats(l.peer).Routes
 	if f := l.fwd.Load(); f != nil {
-		connected, failed, lanes, _ := f.State()
+		connected, failed, lanes, reason := f.State()
 		switch {
 		case connected == lanes:
 			s.State = topology.Connected
 		case failed == 0:
 			s.State = topology.Connecting
+		default:
+			s.Reason = reason
 		}
 	}
 	s.Inbound = l.inbound(now, s.Replication)

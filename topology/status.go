@@ -34,6 +34,7 @@ type LinkStatus struct {
 	Enable      bool
 	Node        string // clink@<cluster>
 	State       string // of the forwarding connections, in EMQX's words
+	Reason      string // of State, where it is not Connected
 	Replication Replication
 	Inbound     Presence
 	Metrics     LinkMetrics

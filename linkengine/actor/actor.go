@@ -298,15 +298,19 @@ func (v *visit) reply(ctx context.Context, correlation string) (wire.ActorInitAc
 func (v *visit) beat() {
 	tick := time.NewTicker(heartbeatEvery)
 	defer tick.Stop()
-	payload := wire.Heartbeat{Actor: v.opts.Name, Incarnation: v.opts.Incarnation}.Append
 	for {
 		select {
 		case <-v.conn.Done():
 			return
 		case <-tick.C:
-			v.conn.Write(client.AppendPublish(nil, client.Head{Topic: wire.RouteTopic(v.opts.Cluster)}, payload))
+			v.heartbeat()
 		}
 	}
+}
+
+func (v *visit) heartbeat() {
+	payload := wire.Heartbeat{Actor: v.opts.Name, Incarnation: v.opts.Incarnation}.Append
+	v.conn.Write(client.AppendPublish(nil, client.Head{Topic: wire.RouteTopic(v.opts.Cluster)}, payload))
 }
 
 func (v *visit) bootstrap(ctx context.Context) error {
@@ -316,6 +320,7 @@ func (v *visit) bootstrap(ctx context.Context) error {
 			return fmt.Errorf("bootstrap: %w", err)
 		}
 	}
+	v.heartbeat() // tells a peer that waits for more that there is none
 	v.become(topology.ReplicationOnline, "")
 	v.failed = 0
 	v.opts.Log.Info("route replication is online", "peer", v.opts.Peer, "routes", v.opts.Table.Len())

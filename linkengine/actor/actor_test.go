@@ -173,7 +173,7 @@ func expect(t *testing.T, got, want string) {
 func TestOnline(t *testing.T) {
 	p := &peer{init: 0x10, route: 0x10}
 	in(t, p, func(t *testing.T, a *Actor, routes *local, lost, answered *atomic.Int64) {
-		expect(t, p.take(), "0.0 connect; 0.0 init clink@a 7 for b; 0.0 1 routes in 93 bytes")
+		expect(t, p.take(), "0.0 connect; 0.0 init clink@a 7 for b; 0.0 1 routes in 93 bytes; 0.0 heartbeat at QoS 0")
 		if s := a.Status(); s.State != topology.ReplicationOnline || s.Reason != "" || answered.Load() != 1 {
 			t.Errorf("%+v", s)
 		}
@@ -188,7 +188,7 @@ func TestOnline(t *testing.T) {
 		expect(t, p.take(), "10.0 heartbeat at QoS 0; 20.0 heartbeat at QoS 0")
 		p.last.Close()
 		time.Sleep(time.Second)
-		if s := p.take(); !strings.HasSuffix(s, "2 routes in 111 bytes") || strings.Count(s, "init clink@a 7 for b") != 1 {
+		if s := p.take(); !strings.Contains(s, "2 routes in 111 bytes; 21.") || !strings.HasSuffix(s, "heartbeat at QoS 0") || strings.Count(s, "init clink@a 7 for b") != 1 {
 			t.Error(s)
 		}
 		if lost.Load() != 1 || answered.Load() != 2 {

@@ -31,7 +31,7 @@ import (
 const (
 	keepAlive    = 60 * time.Second // announced, as EMQX does
 	pingEvery    = 15 * time.Second
-	silence      = 3 * pingEvery // without a packet from the peer
+	silentPings  = 3 // pings that pass without a packet from the peer
 	writeTimeout = 30 * time.Second
 	closeTimeout = time.Second
 	readBuffer   = 64 << 10
@@ -47,6 +47,7 @@ type Options struct {
 	Password string
 
 	MaxPacket int                      // longest packet in bytes that the peer may send; 0: 1 MiB
+	Ping      time.Duration            // between pings; after three without a packet from the peer it is gone; 0: 15 s
 	Socket    func(*net.TCPConn) error // sets socket options; may be nil
 
 	// Received gets every message of the peer, Acked the packet identifier and
@@ -106,6 +107,9 @@ func Dial(ctx context.Context, opts Options) (*Conn, error) {
 func Connect(ctx context.Context, raw net.Conn, opts Options) (*Conn, error) {
 	if opts.MaxPacket <= 0 {
 		opts.MaxPacket = 1 << 20
+	}
+	if opts.Ping <= 0 {
+		opts.Ping = pingEvery
 	}
 	c := &Conn{opts: opts, net: raw, started: time.Now(), waiting: make(map[uint16]chan byte), done: make(chan struct{})}
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
@@ -238,7 +242,7 @@ func (c *Conn) Write(frames []byte) error {
 	}
 	c.net.SetWriteDeadline(time.Now().Add(limit))
 	if _, err := c.net.Write(frames); err != nil {
-		c.end(fmt.Errorf("write: %w", err))
+		c.end(fmt.Errorf("write: %w", plain(err)))
 		return c.Err()
 	}
 	return nil
@@ -255,7 +259,8 @@ func (c *Conn) send(p *packets.ControlPacket) error {
 // keepAlive pings, so that a peer that is gone is noticed whether or not there
 // is anything to send.
 func (c *Conn) keepAlive() {
-	tick := time.NewTicker(pingEvery)
+	silence := silentPings * c.opts.Ping
+	tick := time.NewTicker(c.opts.Ping)
 	defer tick.Stop()
 	for {
 		select {

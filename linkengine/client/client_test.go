@@ -258,6 +258,27 @@ func TestAppendPublish(t *testing.T) {
 	}
 }
 
+// Many connections that break at once do not come back at once.
+func TestBackoffIsSpread(t *testing.T) {
+	const many, parts = 10_000, 10
+	for attempt := range 6 {
+		var counts [parts]int
+		for range many {
+			var b, same client.Backoff
+			for range attempt {
+				b.Next()
+				same.Full()
+			}
+			counts[int(b.Next()*parts/same.Full())]++
+		}
+		for i, n := range counts {
+			if n > many/parts*5/2 { // the shortest of the first ones are a little longer
+				t.Errorf("attempt %d: %d of %d waits are in part %d of %d", attempt, n, many, i, parts)
+			}
+		}
+	}
+}
+
 func TestBackoff(t *testing.T) {
 	var b client.Backoff
 	for _, want := range []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond, 3200 * time.Millisecond, 5 * time.Second, 5 * time.Second} {

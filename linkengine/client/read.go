@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"time"
 
 	"github.com/eclipse/paho.golang/packets"
@@ -35,7 +36,17 @@ func ended(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the peer closed the connection")
 	}
-	return fmt.Errorf("read: %w", err)
+	return fmt.Errorf("read: %w", plain(err))
+}
+
+// plain leaves out the addresses of a connection that stood: the port here is
+// another one each time, and would make every reason a new one.
+func plain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
 }
 
 // frame reads a fixed header and the rest of its packet, which is valid until

@@ -54,6 +54,8 @@ type Peer interface {
 	Ready() (ok bool, changed <-chan struct{})
 	// Wants reports whether the peer has a route for the topic.
 	Wants(topic string) bool
+	// Unsure reports whether the peer may yet announce more that it wants.
+	Unsure() bool
 }
 
 // Options say what to send where. Zero fields mean no bound, except for Lanes.
@@ -69,7 +71,8 @@ type Options struct {
 	WhenFull string
 	Peer     Peer
 	Counters *Counters
-	Store    Store // nil: messages are in memory alone; what it holds is sent first
+	Wanted   func() // told of each [Item.Perhaps] that is wanted after all; may be nil
+	Store    Store  // nil: messages are in memory alone; what it holds is sent first
 	// Oversize is called for each message that no packet of the peer can hold,
 	// and which is dropped; nil if nobody wants to know.
 	Oversize func(topic string)
@@ -143,6 +146,14 @@ func (f *Forwarder) Hurry() {
 	}
 }
 
+// Prove has each lane find out whether its connection still leads somewhere:
+// there is reason to believe that it does not. It does not wait.
+func (f *Forwarder) Prove() {
+	for _, l := range f.lanes {
+		wake(l.prove)
+	}
+}
+
 // Leave hands what the forwarder still holds to its successor, in order, or
 // with none drops what is not stored. Run must have ended.
 func (f *Forwarder) Leave(successor *Forwarder) {
@@ -185,7 +196,7 @@ func (f *Forwarder) Gauges() Gauges {
 func (f *Forwarder) State() (connected, failed, lanes int, reason string) {
 	for _, l := range f.lanes {
 		l.mu.Lock()
-		if l.connected {
+		if l.connected && !l.mute {
 			connected++
 		} else if l.reason != "" {
 			failed++

@@ -21,6 +21,7 @@ type entry struct {
 	at     time.Time
 	size   int
 	dup    bool   // was sent before
+	maybe  bool   // nobody knows yet whether the peer wants it
 	stored uint64 // its number in the store; 0: it is not there
 }
 
@@ -48,6 +49,7 @@ type lane struct {
 	outstanding int            // QoS 1 entries in sent that are not done
 	bytes       int64          // of all entries
 	topics      map[string]int // of parked
+	maybes      int            // of parked
 	until       time.Time      // when parked entries are given up
 	closed      bool
 	room        sync.Cond
@@ -58,13 +60,16 @@ type lane struct {
 	progress time.Time // last PUBACK, or the first message in flight
 	stalled  chan struct{}
 
+	prove chan struct{} // see [Forwarder.Prove]
+
 	lost      bool // a connection was lost, or not made, since the last drain began
 	connected bool
-	reason    string // why it is not connected
+	mute      bool   // it may be connected, but the peer has stopped acknowledging
+	reason    string // why it is not connected, or what is wrong
 }
 
 func newLane(n int, opts Options, more chan struct{}) *lane {
-	l := &lane{opts: opts, n: n, more: more, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stalled: make(chan struct{}, 1), topics: make(map[string]int)}
+	l := &lane{opts: opts, n: n, more: more, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stalled: make(chan struct{}, 1), prove: make(chan struct{}, 1), topics: make(map[string]int)}
 	l.room.L = &l.mu
 	l.lost = opts.Store != nil && opts.Store.Waiting() // in another life
 	return l
@@ -76,7 +81,7 @@ func (l *lane) push(e entry) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for e.stored == 0 && l.opts.Bytes > 0 && l.bytes+int64(e.size) > l.opts.Bytes && !l.closed {
-		if int64(e.size) > l.opts.Bytes || !l.makeRoom() {
+		if int64(e.size) > l.opts.Bytes || e.maybe && l.opts.WhenFull == Block || !l.makeRoom() {
 			l.opts.Counters.Drop(QueueFull)
 			return true
 		}
@@ -85,9 +90,25 @@ func (l *lane) push(e entry) bool {
 		return false
 	}
 	l.bytes += int64(e.size)
-	l.queue.pushBack(e)
+	if e.maybe && !l.lost && !l.opts.Peer.Wants(e.rec.Topic) {
+		if until := e.at.Add(HoldTime); until.After(l.until) {
+			l.until = until
+		}
+		l.park(e)
+	} else {
+		l.queue.pushBack(e)
+	}
 	l.signal()
 	return true
+}
+
+// park holds an entry back until a route matches it, or the time is over.
+func (l *lane) park(e entry) {
+	l.parked.pushBack(e)
+	l.topics[e.rec.Topic]++
+	if e.maybe {
+		l.maybes++
+	}
 }
 
 // roomFor reports whether a stored message may be kept in memory as well.
@@ -118,7 +139,9 @@ func (l *lane) makeRoom() bool {
 func (l *lane) discard(e entry, reason string) {
 	l.bytes -= int64(e.size)
 	l.over(&e)
-	l.opts.Counters.Drop(reason)
+	if !e.maybe { // else nobody is known to miss it
+		l.opts.Counters.Drop(reason)
+	}
 }
 
 func (l *lane) signal() {
@@ -159,9 +182,20 @@ func (l *lane) run(ctx context.Context, grace *atomic.Int64) {
 func (l *lane) status(connected bool, reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.connected, l.reason = connected, reason
+	l.connected = connected
+	if !l.mute || !connected {
+		l.reason = reason
+	}
 	if !connected {
 		l.lost = true
+	}
+}
+
+// unmute notes that the peer acknowledges, or that there is nothing to
+// acknowledge any more. The lock is held.
+func (l *lane) unmute() {
+	if l.mute = false; l.connected {
+		l.reason = ""
 	}
 }
 
@@ -215,6 +249,7 @@ func (l *lane) requeue() {
 		l.queue.pushFront(*l.parked.at(i))
 	}
 	l.parked = deque[entry]{}
+	l.maybes = 0
 	clear(l.topics)
 }
 
@@ -259,8 +294,11 @@ func (l *lane) expire(now time.Time) {
 	for old(&l.queue) {
 		l.discard(l.queue.popFront(), Expired)
 	}
-	if l.parked.len() > 0 && now.After(l.until) {
+	if l.parked.len() > 0 && now.After(l.until) || l.maybes > 0 && !l.opts.Peer.Unsure() {
 		l.signal()
+	}
+	if l.mute && l.queue.len()+l.parked.len()+l.sent.len() == 0 {
+		l.unmute()
 	}
 	if l.opts.Retry > 0 && l.outstanding > 0 && now.Sub(l.progress) > l.opts.Retry {
 		select {
@@ -296,6 +334,9 @@ func (l *lane) book(id uint16) bool {
 	*at = 0
 	l.outstanding--
 	l.progress = time.Now()
+	if l.mute {
+		l.unmute()
+	}
 	l.finish(s)
 	l.signal()
 	return true

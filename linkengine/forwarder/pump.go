@@ -2,6 +2,7 @@ package forwarder
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"sync/atomic"
 	"time"
@@ -13,6 +14,8 @@ import (
 const (
 	batchBytes = 128 << 10 // of one write
 	batchCount = 1024
+
+	pingTimeout = 5 * time.Second
 )
 
 // A pump drains a lane into one connection. Its fields belong to the lane's
@@ -71,12 +74,20 @@ func (p *pump) triage(until time.Time) {
 			wants[topic] = wanted
 		}
 		if wanted {
-			p.queue.pushBack(e)
+			p.queue.pushBack(p.confirm(e))
 		} else {
-			p.parked.pushBack(e)
-			p.topics[topic]++
+			p.park(e)
 		}
 	}
+}
+
+// confirm is for an entry that is known to be wanted now.
+func (l *lane) confirm(e entry) entry {
+	if e.maybe && l.opts.Wanted != nil {
+		l.opts.Wanted()
+	}
+	e.maybe = false
+	return e
 }
 
 // unpark takes the oldest parked entry.
@@ -85,6 +96,9 @@ func (l *lane) unpark() entry {
 	if l.topics[e.rec.Topic]--; l.topics[e.rec.Topic] <= 0 {
 		delete(l.topics, e.rec.Topic)
 	}
+	if e.maybe {
+		l.maybes--
+	}
 	return e
 }
 
@@ -92,16 +106,16 @@ func (l *lane) unpark() entry {
 // in order, and once their time is over drops the others.
 func (l *lane) release(now time.Time, wanted func(topic string) bool) {
 	var free []entry
+	sure := !l.opts.Peer.Unsure()
 	for range l.parked.len() {
 		e := l.unpark()
 		switch {
 		case wanted(e.rec.Topic):
-			free = append(free, e)
-		case now.After(l.until):
+			free = append(free, l.confirm(e))
+		case now.After(l.until), e.maybe && sure:
 			l.discard(e, NoRoute)
 		default:
-			l.parked.pushBack(e)
-			l.topics[e.rec.Topic]++
+			l.park(e)
 		}
 	}
 	for i := len(free) - 1; i >= 0; i-- {
@@ -126,7 +140,14 @@ func (p *pump) run(ctx context.Context, grace *atomic.Int64) error {
 			case <-p.conn.Done():
 				return p.conn.Err()
 			case <-p.stalled:
+				p.mu.Lock()
+				p.mute = true
+				p.mu.Unlock()
 				return fmt.Errorf("the peer sent no PUBACK for %v", p.opts.Retry)
+			case <-p.prove:
+				if err := p.ping(ctx); err != nil {
+					return err
+				}
 			case <-ended:
 				if grace.Load() == 0 {
 					return ctx.Err()
@@ -141,6 +162,20 @@ func (p *pump) run(ctx context.Context, grace *atomic.Int64) error {
 			return err
 		}
 	}
+}
+
+// ping finds out whether the peer is still there, unless acknowledgements will
+// tell anyway.
+func (p *pump) ping(ctx context.Context) error {
+	p.mu.Lock()
+	busy := p.outstanding > 0
+	p.mu.Unlock()
+	if busy {
+		return nil
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, pingTimeout, errors.New("the peer does not answer a ping"))
+	defer cancel()
+	return p.conn.Ping(ctx)
 }
 
 func (l *lane) empty() bool {
@@ -161,7 +196,8 @@ func (p *pump) review() <-chan struct{} {
 	select {
 	case <-p.changed:
 	default:
-		if p.changed != nil && !now.After(p.until) {
+		settled := p.maybes > 0 && !p.opts.Peer.Unsure()
+		if p.changed != nil && !now.After(p.until) && !settled {
 			return p.changed
 		}
 	}

@@ -48,6 +48,10 @@ func NewItem(m *wire.Forward, key uint64) Item {
 	return Item{entry: entry{rec: m, key: key, at: time.Now(), size: size(m)}}
 }
 
+// Perhaps makes the item one that the peer may or may not want: it is not
+// sent before a route matches it, and not missed if none ever does.
+func (i *Item) Perhaps() { i.maybe = true }
+
 // Stored reports whether the item is in the store, where the next forwarder
 // finds it.
 func (i *Item) Stored() bool { return i.stored != 0 }
@@ -166,8 +170,7 @@ func (l *lane) offer(e entry) {
 	defer l.mu.Unlock()
 	l.bytes += int64(e.size)
 	if !l.lost && time.Now().Before(l.until) && !l.opts.Peer.Wants(e.rec.Topic) {
-		l.parked.pushBack(e)
-		l.topics[e.rec.Topic]++
+		l.park(e)
 	} else {
 		l.queue.pushBack(e)
 	}
