@@ -1,7 +1,6 @@
 package linkengine
 
 import (
-	"hash/maphash"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -79,7 +78,7 @@ func (h handler) perhaps(m *broker.Message, r *wire.Forward, known []string) {
 			r = record(m)
 			r.ID = h.ids.Next()
 		}
-		item := forwarder.NewItem(r, maphash.String(h.seed, m.ClientID))
+		item := forwarder.NewItem(r, orderKey(m.ClientID))
 		item.Perhaps()
 		l.take(item)
 	}

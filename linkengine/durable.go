@@ -250,9 +250,9 @@ func (l *link) leaveBehind(i *forwarder.Item) {
 	l.counters.Drop(forwarder.Stopped)
 }
 
-// Close closes the queues on disk, and keeps the ids of the QoS 2 messages that
-// came last if the node keeps what waits for its clients. It is to be called
-// when neither the engine nor its node run any more.
+// Close closes the queues on disk, writes down the peers' routes, and keeps the
+// ids of the QoS 2 messages that came last if the node keeps what waits for its
+// clients. It is to be called when neither the engine nor its node run any more.
 func (e *Engine) Close() error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
@@ -267,5 +267,6 @@ func (e *Engine) Close() error {
 			}
 		}
 	}
+	e.writeRoutes()
 	return errors.Join(errs...)
 }

@@ -15,8 +15,8 @@
 // is never forwarded again.
 //
 // The engine decides nothing about which links there are, and keeps nothing on
-// disk but the last incarnation, and the queues of links that ask for it
-// (package spool).
+// disk but the last incarnation, the routes of its peers, and the queues of
+// links that ask for it (package spool).
 package linkengine
 
 import (
@@ -24,7 +24,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
@@ -57,7 +56,6 @@ type Engine struct {
 	ext     *extrouter.Table
 	ids     *wire.IDs
 	limits  wire.Limits
-	seed    maphash.Seed
 	exports atomic.Pointer[map[string][]topic.Filter]
 	doubts  atomic.Int64 // until when there may be a doubt, in Unix nanoseconds
 	links   atomic.Pointer[map[string]*link]
@@ -66,6 +64,7 @@ type Engine struct {
 	changing     sync.Mutex // one change of the links at a time
 	running      bool
 	incarnations *incarnations
+	written      uint64 // version of the routes that are in the file
 
 	mu         sync.Mutex
 	visits     map[*broker.Session]visitor // link sessions whose actor is initialised
@@ -92,11 +91,12 @@ func New(opts Options) (*Engine, error) {
 	e := &Engine{
 		opts: opts, node: "clink@" + opts.Cluster, log: opts.Log,
 		ext: extrouter.New(opts.Routes), ids: wire.NewIDs(time.Now, mark), limits: wire.DefaultLimits(maxPacket),
-		seed: maphash.MakeSeed(), incarnations: inc,
-		visits: make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[said]time.Time),
+		incarnations: inc,
+		visits:       make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[said]time.Time),
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})
+	e.recall()
 	opts.Node.Intercept(handler{e})
 	return e, nil
 }
@@ -111,6 +111,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.start(); err != nil {
 		return fmt.Errorf("link engine: %w", err)
 	}
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writing.Go(func() { e.remember(ctx) })
 	tick := time.NewTicker(housekeeping)
 	defer tick.Stop()
 	for {
@@ -211,6 +214,7 @@ func (e *Engine) Put(ctx context.Context, l topology.Link) error {
 	links = maps.Clone(links)
 	links[l.Name] = added
 	e.links.Store(&links)
+	added.takeEarly()
 	if err := added.start(); err != nil {
 		return fmt.Errorf("link to %s: %w", l.Name, err)
 	}

@@ -66,6 +66,7 @@ func (e *Engine) Prepare(ctx context.Context, c topology.Change) error {
 	links = maps.Clone(links)
 	links[c.Peer] = added
 	e.links.Store(&links)
+	added.takeEarly()
 	return nil
 }
 

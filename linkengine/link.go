@@ -54,7 +54,8 @@ type link struct {
 	// Guarded by Engine.changing. There may be a forwarder without an actor:
 	// then it only keeps what is queued.
 	incarnation int64
-	left        int // messages in a queue on disk that was put aside
+	left        int  // messages in a queue on disk that was put aside
+	early       bool // there is a forwarder that waits for the link's first start
 	stopActor   func(withdraw bool)
 	stopForward func(grace time.Duration)
 }
@@ -81,25 +82,38 @@ func (l *link) start() error {
 	if !cfg.Enable || !l.running || l.stopActor != nil || l.held.Load() {
 		return nil
 	}
-	if f := l.fwd.Load(); f != nil {
-		l.runForwarder(f)
-		l.startActor(cfg)
-		return nil
+	f := l.fwd.Load()
+	if f == nil || l.early {
+		if err := l.begin(cfg); err != nil {
+			return err
+		}
+		f = l.fwd.Load()
 	}
+	l.runForwarder(f)
+	l.startActor(cfg)
+	return nil
+}
+
+// begin makes what start then runs.
+func (l *link) begin(cfg topology.Link) error {
 	incarnation, err := l.incarnations.next(time.Now())
 	if err != nil {
 		return err
 	}
 	l.incarnation = incarnation
-	l.gate.reset()
+	if !l.early {
+		l.gate.reset()
+	}
 	if !l.gate.visited() { // a held link may have been found by its peer
 		l.presence.become(topology.InboundAbsent, "")
 	}
 	l.table.Follow(cfg.Topics)
-	l.openDisk(cfg)
-	l.startForwarder(cfg)
+	if !l.early {
+		l.openDisk(cfg)
+		l.fwd.Store(l.newForwarder(cfg))
+	}
+	l.early = false
 	l.doubtFor(time.Now(), forwarder.HoldTime)
-	l.startActor(cfg)
 	return nil
 }
 
@@ -135,7 +149,7 @@ func (l *link) stop(ctx context.Context, grace time.Duration, keep bool) {
 	l.stopForward(grace)
 	old.Leave(nil)
 	stopping.Wait()
-	l.stopActor, l.stopForward = nil, nil
+	l.stopActor, l.stopForward, l.early = nil, nil, false
 	l.idle.Store(time.Now().UnixNano())
 	l.table.Stop()
 }
@@ -259,12 +273,6 @@ func (l *link) startActor(cfg topology.Link) {
 	}
 }
 
-func (l *link) startForwarder(cfg topology.Link) {
-	f := l.newForwarder(cfg)
-	l.fwd.Store(f)
-	l.runForwarder(f)
-}
-
 func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 	return forwarder.New(forwarder.Options{
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
@@ -307,13 +315,18 @@ func (l *link) parkForwarder(cfg topology.Link) *forwarder.Forwarder {
 	l.stopForward(0)
 	f := l.newForwarder(cfg)
 	l.fwd.Load().Leave(f)
+	l.park(f)
+	return f
+}
+
+// park has a forwarder take messages that does not run.
+func (l *link) park(f *forwarder.Forwarder) {
 	l.fwd.Store(f)
 	l.stopForward = func(time.Duration) {
 		ended, cancel := context.WithCancel(context.Background())
 		cancel()
 		f.Run(ended) // lets go who waits for room
 	}
-	return f
 }
 
 // prefix is what the client ids of a link's connections begin with.
@@ -368,5 +381,5 @@ func (l *link) Lost() {
 func (l *link) Ready() (bool, <-chan struct{}) { return l.gate.ready() }
 
 func (l *link) Wants(topic string) bool {
-	return within((*l.exports.Load())[l.peer], topic) && slices.Contains(l.ext.Match(topic, nil), l.peer)
+	return within((*l.exports.Load())[l.peer], topic) && l.ext.Announced(l.peer, topic)
 }

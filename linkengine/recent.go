@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+
+	"clink/internal/atomicfile"
 )
 
 // What is known of the last QoS 2 messages outlives a clean stop, in a file: a
@@ -36,7 +38,7 @@ func (l *link) keepRecent() error {
 	}
 	sum := crc32.ChecksumIEEE(ids)
 	text := fmt.Sprintf("%s%08x\n%s", recentMark, sum, ids)
-	if err := replaceFile(file, text); err != nil {
+	if err := atomicfile.Replace(file, []byte(text)); err != nil {
 		return fmt.Errorf("keep the ids of received messages: %w", err)
 	}
 	return nil

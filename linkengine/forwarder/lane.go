@@ -71,7 +71,8 @@ type lane struct {
 func newLane(n int, opts Options, more chan struct{}) *lane {
 	l := &lane{opts: opts, n: n, more: more, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stalled: make(chan struct{}, 1), prove: make(chan struct{}, 1), topics: make(map[string]int)}
 	l.room.L = &l.mu
-	l.lost = opts.Store != nil && opts.Store.Waiting() // in another life
+	ready, _ := opts.Peer.Ready()
+	l.lost = !ready || opts.Store != nil && opts.Store.Waiting() // in another life
 	return l
 }
 

@@ -218,6 +218,9 @@ func (p *pump) take(now time.Time) bool {
 		case p.opts.MaxAge > 0 && now.Sub(e.at) > p.opts.MaxAge, expired(e.rec, now):
 			p.discard(p.queue.popFront(), Expired)
 			continue
+		case now.Before(p.until) && !p.opts.Peer.Wants(e.rec.Topic): // it matched a past route
+			p.park(p.queue.popFront())
+			continue
 		case p.topics[e.rec.Topic] > 0: // its route is back, and older ones go first
 			p.release(now, func(topic string) bool { return topic == e.rec.Topic })
 			continue
