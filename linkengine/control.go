@@ -129,6 +129,7 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 		// acknowledges routes of an actor that it has forgotten.
 		a.Renew()
 	}
+	l.clink.Store(p.Features&wire.FeatureClink != 0)
 	if l.heard(s); created {
 		l.doubtFor(time.Now(), announcing)
 	}

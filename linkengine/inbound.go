@@ -85,6 +85,9 @@ func message(r *wire.Forward) *broker.Message {
 	if now := time.Now(); m.Time.After(now) {
 		m.Time = now
 	}
+	if r.Aside != nil && r.Aside.Left > 0 {
+		m.Expiry = lasting(m, r.Aside.Left, time.Now())
+	}
 	if len(p.User) > 0 {
 		m.User = make([]broker.UserProperty, len(p.User))
 		for i, u := range p.User {

@@ -41,6 +41,7 @@ type link struct {
 	received atomic.Uint64
 	presence presence
 	recent   recent
+	clink    atomic.Bool // the peer's actor said that it is a node of clink
 	rates    rates
 	idle     atomic.Int64 // since when it does not run, in Unix nanoseconds
 	held     atomic.Bool  // it does not connect until it is put; see [Engine.Prepare]
@@ -278,7 +279,8 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters, Store: l.store(),
-		Wanted: func() { l.matched.Add(1) },
+		Wanted:   func() { l.matched.Add(1) },
+		TellLeft: l.clink.Load,
 		Oversize: func(name string) {
 			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
 		},

@@ -19,6 +19,7 @@ type exporter struct {
 	addr string
 
 	mu      sync.Mutex
+	extra   bool   // it is a node of clink, and reads Extra
 	booting bool   // its listener is there before its link application is
 	refuse  int    // reason code for CONNECT
 	reject  string // reason for actor_init
@@ -374,7 +375,7 @@ func (v *visit) forwarded(p publish) bool {
 		return v.line.ack(p, 0x10) == nil
 	}
 	r, err := readRecord(p.payload)
-	if err != nil || p.qos != min(byte(r.qos), 1) {
+	if err != nil || p.qos != min(byte(r.qos), 1) || !v.extra && len(r.extra) > 0 {
 		v.t.Errorf("%v at QoS %d: %v", r, p.qos, err)
 	}
 	v.records = append(v.records, r)

@@ -271,7 +271,7 @@ func (p *pump) write() error {
 	for i := range p.batch {
 		s := &p.batch[i]
 		start := len(p.buf)
-		p.buf = client.AppendPublish(p.buf, client.Head{Topic: p.opts.Topic, QoS: min(s.rec.QoS, 1), Dup: s.dup, ID: s.id}, s.rec.Append)
+		p.buf = client.AppendPublish(p.buf, client.Head{Topic: p.opts.Topic, QoS: min(s.rec.QoS, 1), Dup: s.dup, ID: s.id}, p.dated(s.rec).Append)
 		if len(p.buf)-start > p.conn.MaxPacket() {
 			p.buf = p.buf[:start]
 			p.forget(s)
@@ -287,6 +287,21 @@ func (p *pump) write() error {
 		p.buf = nil
 	}
 	return nil
+}
+
+// dated is a message with what is left of its life.
+func (p *pump) dated(m *wire.Forward) *wire.Forward {
+	if !m.Properties.HasMessageExpiry || p.opts.TellLeft == nil || !p.opts.TellLeft() {
+		return m
+	}
+	told := *m
+	told.Aside = new(wire.Aside)
+	if m.Aside != nil {
+		*told.Aside = *m.Aside
+	}
+	life := int64(m.Properties.MessageExpiry) * 1000
+	told.Aside.Left = max(min(life-(time.Now().UnixMilli()-m.Timestamp), life), 1)
+	return &told
 }
 
 // forget drops a message that the peer would disconnect for.
