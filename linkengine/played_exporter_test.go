@@ -343,6 +343,9 @@ func (v *visit) asked(p publish, m terms) bool {
 
 // answer acknowledges and replies, in this order or the other.
 func (v *visit) answer(p publish, payload []byte) bool {
+	if v.zips { // whether it becomes shorter or not
+		payload = deflated(payload)
+	}
 	reply := publish{topic: p.reply, qos: 1, id: 1, correlation: p.correlation, payload: payload}
 	if v.dir == fives.dir {
 		return v.allow(p, 0x10) && v.line.publish(reply) == nil

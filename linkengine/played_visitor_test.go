@@ -92,6 +92,29 @@ func TestPlayedResumedSession(t *testing.T) {
 	})
 }
 
+// TestPlayedResumedSessionInStore does so across a restart of clink, which keeps
+// the sessions of its clients.
+func TestPlayedResumedSessionInStore(t *testing.T) {
+	each(t, func(v version) bool { return v.resumes }, func(t *testing.T, v version) {
+		dir, store, addr := t.TempDir(), t.TempDir(), "127.0.0.1:0"
+		for life := range 2 {
+			log := new(buffer)
+			s := begin(t, v.us, []string{v.peer}, keepIn(dir), storeIn(store), bind(addr), logTo(log))
+			s.put(t, linkTo(v.peer, v.stand(t).addr, "#"))
+			p := v.come(t, s, "routesync")
+			p.lazy = true
+			if a := p.ask(v.init(t), v.actor); a["15"] != "'ok" {
+				t.Errorf("life %d: %v", life, a)
+			}
+			p.announce(v.plainRoute(t, true))
+			s.routes(t, v.peer, 1)
+			s.quiet(t, v.peer, log)
+			addr = s.addr
+			s.stop()
+		}
+	})
+}
+
 // TestPlayedDurableBurst is how 6.0 starts: the actor of its durable sessions
 // comes three times at once with a counter for an incarnation. Its routes are
 // kept apart from the node's, and have ids that are no text.
