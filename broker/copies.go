@@ -153,13 +153,14 @@ func (n *Node) takeCopy(m *Message, left uint32, origin string) bool {
 	return true
 }
 
-// isNews compares a message with what the node has. The caller holds the lock
+// isNews compares a message with what the node has. Of two with one time all
+// nodes must choose the same: a removal, or else the greater payload. The caller holds the lock
 // of what is kept.
 func (n *Node) isNews(m *Message) bool {
 	at := m.Time.UnixMilli()
 	if old, there := n.server.Topics.Retained.Get(m.Topic); there {
 		was := markedTime(&old)
-		return at > was || at == was && !bytes.Equal(old.Payload, m.Payload)
+		return at > was || at == was && (len(m.Payload) == 0 || bytes.Compare(m.Payload, old.Payload) > 0)
 	}
 	gone, removed := n.kept.gone.at[m.Topic]
 	return len(m.Payload) > 0 && !(removed && gone.time >= at)

@@ -40,6 +40,10 @@ func TestCopy(t *testing.T) {
 		{"nothing is there", copyOf("t", "1", now), true, "1"},
 		{"the same", copyOf("t", "1", now), false, "1"},
 		{"as new, but another", copyOf("t", "2", now), true, "2"},
+		{"as new, and the other one again", copyOf("t", "1", now), false, "2"},
+		{"removed at the same time", copyOf("t", "", now), true, ""},
+		{"from the time of its removal", copyOf("t", "2", now), false, ""},
+		{"new again", copyOf("t", "2", now.Add(time.Millisecond)), true, "2"},
 		{"older", copyOf("t", "0", early), false, "2"},
 		{"removed before", copyOf("t", "", early), false, "2"},
 		{"newer", copyOf("t", "3", now.Add(time.Second)), true, "3"},
@@ -68,7 +72,7 @@ func TestCopy(t *testing.T) {
 	if p := d.next(t); p.Topic != "end" {
 		t.Errorf("%s %q came twice", p.Topic, p.Payload)
 	}
-	if s := n.Stats(); s.Retained != 1 || s.Injected != 5 {
+	if s := n.Stats(); s.Retained != 1 || s.Injected != 7 {
 		t.Errorf("%+v", s)
 	}
 }

@@ -70,6 +70,9 @@ type Engine struct {
 	visits     map[*broker.Session]visitor // link sessions whose actor is initialised
 	turnedAway map[*broker.Session]string  // those whose handshake was rejected, and for whom they took this cluster
 	logged     map[said]time.Time          // when a peer's faults were last logged
+
+	prober   *broker.Injector
+	tracings map[string]*tracing // probes under way, by id
 }
 
 // New makes an engine without links, and makes it the node's handler.
@@ -93,6 +96,7 @@ func New(opts Options) (*Engine, error) {
 		ext: extrouter.New(opts.Routes), ids: wire.NewIDs(time.Now, mark), limits: wire.DefaultLimits(maxPacket),
 		incarnations: inc,
 		visits:       make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[said]time.Time),
+		prober: opts.Node.Injector("trace"), tracings: make(map[string]*tracing),
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})

@@ -41,7 +41,10 @@ type link struct {
 	received atomic.Uint64
 	presence presence
 	recent   recent
-	clink    atomic.Bool // the peer's actor said that it is a node of clink
+	supply   supply
+	copies   copies
+	reports  ration
+	features atomic.Int64 // of the peer, while our actor is accepted there
 	rates    rates
 	idle     atomic.Int64 // since when it does not run, in Unix nanoseconds
 	held     atomic.Bool  // it does not connect until it is put; see [Engine.Prepare]
@@ -67,6 +70,7 @@ func newLink(e *Engine, cfg topology.Link) *link {
 		injector: e.opts.Node.Injector("link:" + cfg.Name),
 		table:    actor.NewTable(e.opts.Node.Routes()),
 	}
+	l.supply.link = l
 	l.cfg.Store(&cfg)
 	l.idle.Store(time.Now().UnixNano())
 	l.presence.become(topology.InboundAbsent, "")
@@ -115,6 +119,7 @@ func (l *link) begin(cfg topology.Link) error {
 	}
 	l.early = false
 	l.doubtFor(time.Now(), forwarder.HoldTime)
+	l.supply.start()
 	return nil
 }
 
@@ -140,6 +145,7 @@ func (l *link) stop(ctx context.Context, grace time.Duration, keep bool) {
 	if l.stopForward == nil {
 		return
 	}
+	l.supply.stop()
 	var stopping sync.WaitGroup
 	if l.stopActor != nil {
 		stopping.Go(func() { l.stopActor(ctx.Err() == nil) })
@@ -176,13 +182,13 @@ func (l *link) change(ctx context.Context, cfg topology.Link) error {
 	if moved || !samePool(old, cfg) {
 		l.replaceForwarder(cfg)
 	}
-	if moved {
-		l.stopActor(ctx.Err() == nil && old.Address != cfg.Address)
+	if moved || old.Retained != cfg.Retained { // which the peer is told at the handshake
+		l.stopActor(moved && ctx.Err() == nil && old.Address != cfg.Address)
 	}
 	if !slices.Equal(old.Topics, cfg.Topics) {
 		l.table.Follow(cfg.Topics)
 	}
-	if moved {
+	if moved || old.Retained != cfg.Retained {
 		l.startActor(cfg)
 	}
 	return nil
@@ -253,6 +259,7 @@ func (l *link) startActor(cfg topology.Link) {
 			}
 		},
 		Answered: l.gate.answer,
+		Features: features(cfg), Accepted: l.features.Store, Report: l.report,
 		Oversize: func(filter string) {
 			l.counters.Note("route-too-large")
 			l.fault(l.peer, "a route is too large for a packet of the peer", "filter", short(filter))
@@ -280,7 +287,7 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters, Store: l.store(),
 		Wanted:   func() { l.matched.Add(1) },
-		TellLeft: l.clink.Load,
+		TellLeft: func() bool { return l.features.Load()&wire.FeatureClink != 0 },
 		Oversize: func(name string) {
 			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
 		},
@@ -368,6 +375,7 @@ func (l *link) awaitSwap() {
 // Lost, Ready and Wants are for the forwarder.
 func (l *link) Lost() {
 	l.gate.lose(time.Now())
+	l.supply.lost()
 	a := l.announcer.Load()
 	if a == nil {
 		return

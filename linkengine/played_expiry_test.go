@@ -6,22 +6,8 @@ import (
 	"testing"
 	"time"
 
-	"clink/linkengine/wire"
-
 	"github.com/eclipse/paho.golang/paho"
 )
-
-// clinkInit is the actor_init of a peer that is a node of clink.
-func (v version) clinkInit(t testing.TB) []byte {
-	b := v.init(t)
-	p, err := wire.DecodeControl(b, wire.Limits{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	init := p.(wire.ActorInit)
-	init.Features = wire.FeatureClink
-	return init.Append(nil)
-}
 
 // sentAt is the captured message with an expiry interval of 120 s, published at a
 // time by the clock of its origin, with what is left of it.
@@ -87,17 +73,10 @@ func TestPlayedClocksTold(t *testing.T) {
 	v := versions[2]
 	for _, clink := range []bool{true, false} {
 		e := v.stand(t)
-		e.extra = true
+		e.extra = clink
 		s := begin(t, v.us, []string{v.peer})
 		s.put(t, linkTo(v.peer, e.addr, "#"))
-		p := v.come(t, s, "routesync")
-		init := v.init(t)
-		if clink {
-			init = v.clinkInit(t)
-		}
-		if a := p.ask(init, v.actor); a["15"] != "'ok" {
-			t.Fatalf("%v", a)
-		}
+		p := v.accepted(t, s)
 		p.announce(v.plainRoute(t, true))
 		s.online(t, v.peer)
 		minute := uint32(60)

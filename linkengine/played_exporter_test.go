@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"clink/linkengine/wire"
 )
 
 // An exporter plays the side of a version that clink dials: it answers what
@@ -338,7 +340,11 @@ func (v *visit) asked(p publish, m terms) bool {
 		clear(v.routes)
 	}
 	v.actor, v.known[actor] = actor, incarnation
-	return v.answer(p, v.version.ack(v.t, actor, !v.forgets && incarnation > before))
+	ack := v.version.ack(v.t, actor, !v.forgets && incarnation > before)
+	if v.extra {
+		ack = wire.ActorInitAck{Actor: actor, Features: wire.FeatureClink}.Append(nil)
+	}
+	return v.answer(p, ack)
 }
 
 // answer acknowledges and replies, in this order or the other.

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,7 +55,18 @@ type Options struct {
 	Answered func(at time.Time, remembered bool)
 	// Oversize is called for each route that no packet of the peer can hold.
 	Oversize func(filter string)
+
+	Features int64 // that the peer is told of; see [wire.ActorInit]
+	// Accepted, if not nil, is told which ones the peer has when it has accepted
+	// the handshake, and zero when the connection has ended.
+	Accepted func(features int64)
+	// Report, if not nil, gets the peer's reports on probes. It must not block.
+	Report func(client.Message)
 }
+
+// ReportPrefix is what the Correlation-Data of a report begins with. Those of
+// handshakes are hexadecimal digits.
+const ReportPrefix = "trace:"
 
 // An Actor is one announcer.
 type Actor struct {
@@ -145,6 +157,7 @@ func (a *Actor) Run(ctx context.Context, withdraw func() bool) {
 		began := time.Now()
 		err := a.attempt(ctx, withdraw)
 		a.opts.Table.away()
+		a.accepted(0)
 		if ctx.Err() != nil {
 			break
 		}
@@ -179,6 +192,12 @@ func (a *Actor) fault(err error, backoff *client.Backoff) time.Duration {
 		a.opts.Log.Warn("route replication is "+state, "peer", a.opts.Peer, "reason", reason)
 	}
 	return wait
+}
+
+func (a *Actor) accepted(features int64) {
+	if a.opts.Accepted != nil {
+		a.opts.Accepted(features)
+	}
 }
 
 // A visit is one connection of the actor.
@@ -218,6 +237,10 @@ func (a *Actor) attempt(ctx context.Context, withdraw func() bool) error {
 
 // received keeps the newest message for whoever waits for a reply.
 func (v *visit) received(m client.Message) {
+	if v.opts.Report != nil && strings.HasPrefix(string(m.Correlation), ReportPrefix) {
+		v.opts.Report(m)
+		return
+	}
 	select {
 	case <-v.replies:
 	default:
@@ -237,7 +260,7 @@ func (v *visit) shake(ctx context.Context) error {
 	var random [8]byte
 	rand.Read(random[:])
 	correlation := hex.EncodeToString(random[:])
-	init := wire.ActorInit{Actor: v.opts.Name, Incarnation: v.opts.Incarnation, Target: v.opts.Peer, Version: 1}
+	init := wire.ActorInit{Actor: v.opts.Name, Incarnation: v.opts.Incarnation, Target: v.opts.Peer, Version: 1, Features: v.opts.Features}
 	err := v.publish(ctx, handshakeTimeout, client.Message{
 		Topic: wire.RouteTopic(v.opts.Cluster), Payload: init.Append(nil),
 		ResponseTopic: inbox, Correlation: []byte(correlation),
@@ -253,6 +276,7 @@ func (v *visit) shake(ctx context.Context) error {
 	if ack.Error != "" {
 		return rejection(ack.Error)
 	}
+	v.accepted(ack.Features)
 	return nil
 }
 

@@ -167,6 +167,8 @@ func (f *Forwarder) Leave(successor *Forwarder) {
 				successor.lane(e.key).adopt(e)
 			case e.stored == 0:
 				l.opts.Counters.Drop(Stopped)
+				e.note.dropped(Stopped)
+				e.note.over()
 			}
 		}
 	}

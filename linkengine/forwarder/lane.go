@@ -23,6 +23,7 @@ type entry struct {
 	dup    bool   // was sent before
 	maybe  bool   // nobody knows yet whether the peer wants it
 	stored uint64 // its number in the store; 0: it is not there
+	note   *note  // usually nil: nobody asks
 }
 
 // A slot is an entry that was written, in the order of writing.
@@ -139,6 +140,7 @@ func (l *lane) makeRoom() bool {
 // discard counts an entry that was taken out of its queue.
 func (l *lane) discard(e entry, reason string) {
 	l.bytes -= int64(e.size)
+	e.note.dropped(reason)
 	l.over(&e)
 	if !e.maybe { // else nobody is known to miss it
 		l.opts.Counters.Drop(reason)
@@ -312,13 +314,13 @@ func (l *lane) expire(now time.Time) {
 
 // acked books a PUBACK.
 func (l *lane) acked(id uint16, code byte) {
-	if !l.book(id) {
+	if !l.book(id, code) {
 		return
 	}
 	l.opts.Counters.answered(code)
 }
 
-func (l *lane) book(id uint16) bool {
+func (l *lane) book(id uint16, code byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.acks) == 0 || id == 0 {
@@ -338,6 +340,7 @@ func (l *lane) book(id uint16) bool {
 	if l.mute {
 		l.unmute()
 	}
+	s.note.answered(code)
 	l.finish(s)
 	l.signal()
 	return true

@@ -230,6 +230,7 @@ func (p *pump) take(now time.Time) bool {
 			break
 		}
 		p.seq++
+		s.note.sent(now)
 		p.queue.popFront()
 		p.sent.pushBack(s)
 		p.batch = append(p.batch, s)
@@ -316,6 +317,7 @@ func (p *pump) forget(s *slot) {
 			p.acks[int(s.id)&(len(p.acks)-1)] = 0
 			p.outstanding--
 		}
+		sent.note.dropped(TooLarge)
 		p.finish(sent)
 		p.opts.Counters.Drop(TooLarge)
 	}

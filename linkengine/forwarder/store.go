@@ -179,6 +179,8 @@ func (l *lane) offer(e entry) {
 
 // over says that an entry is done with.
 func (l *lane) over(e *entry) {
+	e.note.over()
+	e.note = nil
 	if e.stored != 0 {
 		l.opts.Store.Done(e.stored)
 		e.stored = 0
