@@ -31,11 +31,12 @@ func markedTime(pk *packets.Packet) int64 {
 	return int64(p.SessionExpiryInterval)<<32 | int64(p.WillDelayInterval)
 }
 
-func publishedAt(pk *packets.Packet) time.Time {
+// publishedAt is when what is being read was published.
+func (c *client) publishedAt(pk *packets.Packet) time.Time {
 	if ms := markedTime(pk); ms != 0 {
 		return time.UnixMilli(ms)
 	}
-	return time.Now()
+	return c.conn.readAt
 }
 
 // fromElsewhere reports whether an injector let a message in.
@@ -104,7 +105,7 @@ func (k *kept) settled(pk *packets.Packet) {
 // retains or has removed, unless what it has itself, or removed a while ago, is
 // as new by the time of publishing. It reports whether m was news. Then it is
 // delivered as by [Injector.Keep]; else nobody hears of it.
-func (i *Injector) Copy(m *Message) (news bool, err error) {
+func (i *Injector) Copy(s *Session, m *Message) (news bool, err error) {
 	if err := m.validate(); err != nil {
 		return false, fmt.Errorf("copy: %w", err)
 	}
@@ -116,6 +117,7 @@ func (i *Injector) Copy(m *Message) (news bool, err error) {
 	pk := m.packet(left)
 	pk.FixedHeader.Retain = false
 	markRetain(&pk, true)
+	s.outbox().flush()
 	if err := i.n.server.InjectPacket(i.cl, pk); err != nil {
 		return true, fmt.Errorf("copy: %w", err)
 	}

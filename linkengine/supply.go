@@ -40,9 +40,9 @@ func (l *link) inject(s *broker.Session, r *wire.Forward, retained bool) error {
 	case !retained:
 		return l.injector.InjectFrom(s, m)
 	case r.Aside == nil || !r.Aside.Copy:
-		return l.injector.Keep(m)
+		return l.injector.Keep(s, m)
 	}
-	news, err := l.injector.Copy(m)
+	news, err := l.injector.Copy(s, m)
 	if news {
 		l.copies.stored.Add(1)
 	} else {
@@ -91,6 +91,9 @@ const (
 func (s *supply) start() {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	if s.ctx != nil {
+		return
+	}
 	s.ctx, s.cancel = context.WithCancel(context.Background())
 	if s.wanted { // of another life
 		s.all = true

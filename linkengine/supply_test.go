@@ -21,24 +21,20 @@ func retaining(peer, addr string, topics ...topic.Filter) topology.Link {
 	return l
 }
 
-// retainingPair is two sites of which b wants a's retained messages; see pair.
-func retainingPair(t testing.TB, topics ...topic.Filter) (a, b *site) {
+// unlinked is two sites without links: what is published now is held back for
+// nobody.
+func unlinked(t testing.TB) (a, b *site) {
 	t.Helper()
-	a, b = begin(t, "a", []string{"b"}), begin(t, "b", []string{"a"})
-	a.put(t, linkTo("b", b.addr, topics...))
-	b.put(t, retaining("a", a.addr, topics...))
-	a.online(t, "b")
-	b.online(t, "a")
-	a.sure(t, "b", "t/doubt")
-	return a, b
+	return begin(t, "a", []string{"b"}), begin(t, "b", []string{"a"})
 }
 
-// sure waits until a site holds nothing back for a peer that may still announce
-// a route: here that all there is has been announced.
-func (s *site) sure(t testing.TB, peer, topic string) {
+// tie links two sites; back is b's half.
+func tie(t testing.TB, a, b *site, back topology.Link) {
 	t.Helper()
-	connect(t, s, "doubter").pub(t, paho.Publish{Topic: topic, QoS: 1})
-	eventually(t, "nothing is held back", func() bool { return s.status(t, peer).Metrics.Queuing == 0 })
+	a.put(t, linkTo("b", b.addr))
+	b.put(t, back)
+	a.online(t, "b")
+	b.online(t, "a")
 }
 
 // keep publishes messages that are to be retained.
@@ -73,7 +69,8 @@ func (s *site) copies(t testing.TB, peer string) (sent, stored, unchanged uint64
 // What is published is retained at the far side if the link asks for that, with
 // all that belongs to it, and removed there too.
 func TestRetainedAtTheFarSide(t *testing.T) {
-	a, b := retainingPair(t, "t/#")
+	a, b := unlinked(t)
+	tie(t, a, b, retaining("a", a.addr, "t/#"))
 	first := connect(t, b, "first")
 	first.sub(t, "t/#")
 	a.routes(t, "b", 1)
@@ -124,12 +121,13 @@ func TestRetainedFromEMQX(t *testing.T) {
 // A new route brings the retained messages that match it, once, to those who
 // have subscribed already and to those who come later.
 func TestRetainedSync(t *testing.T) {
-	a, b := retainingPair(t, "t/#", "u/#")
+	a, b := unlinked(t)
 	pub := connect(t, a, "pub")
 	pub.keep(t, "t/1", "t/2", "t/3", "u/1", "v/1")
 	pub.pub(t, paho.Publish{Topic: "t/gone", QoS: 1, Retain: true, Payload: []byte("x")})
 	pub.pub(t, paho.Publish{Topic: "t/gone", QoS: 1, Retain: true})
 	a.holds(t, 5)
+	tie(t, a, b, retaining("a", a.addr, "t/#", "u/#"))
 	sub := connect(t, b, "sub")
 	sub.subscribe(t, paho.SubscribeOptions{Topic: "t/+", QoS: 1, RetainAsPublished: true})
 	got := map[string]bool{}
@@ -166,11 +164,10 @@ func TestRetainedSyncAfterAnOutage(t *testing.T) {
 	dir := t.TempDir()
 	a := begin(t, "a", []string{"b"})
 	b := begin(t, "b", []string{"a"}, storeIn(dir+"/store"), keepIn(dir))
-	a.put(t, linkTo("b", b.addr))
-	b.put(t, retaining("a", a.addr, "#"))
 	pub := connect(t, a, "pub")
 	pub.keep(t, "same", "changed", "removed")
 	a.holds(t, 3)
+	tie(t, a, b, retaining("a", a.addr, "#"))
 	sub := resume(t, b, "sub")
 	sub.sub(t, "#")
 	for range 3 {
@@ -252,9 +249,10 @@ func TestRetainedBothWays(t *testing.T) {
 
 // What a site may not export is not copied either.
 func TestRetainedWithinExports(t *testing.T) {
-	a, b := retainingPair(t, "t/#")
+	a, b := unlinked(t)
 	a.engine.SetExports(map[string][]topic.Filter{"b": {"t/open/#"}})
 	connect(t, a, "pub").keep(t, "t/open/1", "t/closed/1")
+	tie(t, a, b, retaining("a", a.addr, "t/#"))
 	sub := connect(t, b, "sub")
 	sub.sub(t, "t/#")
 	if m := sub.next(t); m.Topic != "t/open/1" {
@@ -266,9 +264,10 @@ func TestRetainedWithinExports(t *testing.T) {
 // The flag can be set and taken back while the link runs, and no connection for
 // messages is touched by it.
 func TestRetainedIsChangedHot(t *testing.T) {
-	a, b := pair(t, "t/#")
+	a, b := unlinked(t)
 	connect(t, a, "pub").keep(t, "t/1")
 	a.holds(t, 1)
+	tie(t, a, b, linkTo("a", a.addr, "t/#"))
 	sub := connect(t, b, "sub")
 	sub.sub(t, "t/#")
 	a.routes(t, "b", 1)
@@ -294,9 +293,10 @@ func TestRetainedIsChangedHot(t *testing.T) {
 
 // Whoever does not ask gets none, and one that comes all the same is dropped.
 func TestUncalledCopies(t *testing.T) {
-	a, b := pair(t, "t/#")
+	a, b := unlinked(t)
 	connect(t, a, "pub").keep(t, "t/1")
 	a.holds(t, 1)
+	tie(t, a, b, linkTo("a", a.addr, "t/#"))
 	sub := connect(t, b, "sub")
 	sub.sub(t, "#")
 	a.routes(t, "b", 1)
