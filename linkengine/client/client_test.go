@@ -244,7 +244,9 @@ func TestDrip(t *testing.T) {
 				}
 			}
 		}()
+		dripped := make(chan struct{})
 		go func() {
+			defer close(dripped)
 			for b := []byte{0x30, 0xff, 0x7f}; ; b = []byte{0} {
 				if _, err := far.Write(b); err != nil {
 					return
@@ -260,6 +262,7 @@ func TestDrip(t *testing.T) {
 			t.Error(c.Err())
 		}
 		c.Close()
+		<-dripped
 	})
 }
 
