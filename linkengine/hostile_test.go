@@ -80,7 +80,7 @@ func noise(n int) []byte {
 func TestHostileListeners(t *testing.T) {
 	v := version{cast: fives}
 	good := linkBeside(t, v)
-	bomb := deflated(make([]byte, 64<<20))
+	bomb := deflated(make([]byte, 20<<20))
 	deep := join([]byte{131}, bytes.Repeat([]byte{104, 1}, 1<<15))
 	huge := []byte{kPublish << 4, 0xff, 0xff, 0xff, 0x7f}
 	tests := []struct {
@@ -173,7 +173,7 @@ func TestHostileVisitors(t *testing.T) {
 		return framed(first, header, p.payload)
 	}
 	deep := join([]byte{131}, bytes.Repeat([]byte{116, 0, 0, 0, 1, 97, 1}, 1<<14))
-	bomb := deflated(make([]byte, 64<<20))
+	bomb := deflated(make([]byte, 20<<20))
 	var rubbish [][]byte
 	for _, topic := range []string{route, msg} {
 		for qos := range byte(3) {
