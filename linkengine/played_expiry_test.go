@@ -73,7 +73,7 @@ func TestPlayedClocksTold(t *testing.T) {
 	v := versions[2]
 	for _, clink := range []bool{true, false} {
 		e := v.stand(t)
-		e.extra = clink
+		e.change(func() { e.extra = clink })
 		s := begin(t, v.us, []string{v.peer})
 		s.put(t, linkTo(v.peer, e.addr, "#"))
 		p := v.accepted(t, s)

@@ -246,7 +246,7 @@ func TestPlayedQoS2(t *testing.T) {
 func forwarding(t testing.TB, v version, receive, size int, opts ...siteOption) (*site, *exporter, *device) {
 	t.Helper()
 	e := v.stand(t)
-	e.connack = emqxLimits(receive, size)
+	e.change(func() { e.connack = emqxLimits(receive, size) })
 	s := begin(t, v.us, []string{v.peer}, opts...)
 	l := linkTo(v.peer, e.addr, "#")
 	l.PoolSize = 1
