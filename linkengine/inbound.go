@@ -97,6 +97,9 @@ func message(r *wire.Forward) *broker.Message {
 		Expiry: p.MessageExpiry, HasExpiry: p.HasMessageExpiry,
 		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
 	}
+	if r.Aside != nil && r.Aside.Left > 0 {
+		m.Expiry = lasting(m, r.Aside.Left, time.Now())
+	}
 	if len(p.User) > 0 {
 		m.User = make([]broker.UserProperty, len(p.User))
 		for i, u := range p.User {

@@ -286,7 +286,8 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters, Store: l.store(),
-		Wanted: func() { l.matched.Add(1) },
+		Wanted:   func() { l.matched.Add(1) },
+		TellLeft: func() bool { return l.features.Load()&wire.FeatureClink != 0 },
 		Oversize: func(name string) {
 			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
 		},

@@ -8,6 +8,8 @@ import (
 	"strings"
 	"sync"
 	"testing"
+
+	"clink/linkengine/wire"
 )
 
 // An exporter plays the side of a version that clink dials: it answers what
@@ -19,6 +21,7 @@ type exporter struct {
 	addr string
 
 	mu      sync.Mutex
+	extra   bool   // it is a node of clink, and reads Extra
 	booting bool   // its listener is there before its link application is
 	refuse  int    // reason code for CONNECT
 	reject  string // reason for actor_init
@@ -49,22 +52,46 @@ func (v version) stand(t testing.TB) *exporter {
 		t.Fatal(err)
 	}
 	e.addr = ln.Addr().String()
-	var running sync.WaitGroup
+	listen(t, ln, func(c net.Conn) { e.serve(newLine(c)) })
+	return e
+}
+
+// listen serves connections until the test ends, and ends them then.
+func listen(t testing.TB, ln net.Listener, serve func(c net.Conn)) {
+	var (
+		running sync.WaitGroup
+		mu      sync.Mutex
+		open    []net.Conn
+		over    bool
+	)
 	running.Go(func() {
 		for {
 			c, err := ln.Accept()
 			if err != nil {
 				return
 			}
-			running.Go(func() { e.serve(newLine(c)) })
+			mu.Lock()
+			open = append(open, c)
+			if over {
+				c.Close()
+			}
+			mu.Unlock()
+			running.Go(func() {
+				defer c.Close()
+				serve(c)
+			})
 		}
 	})
 	t.Cleanup(func() {
 		ln.Close()
-		e.cut("")
+		mu.Lock()
+		over = true
+		for _, c := range open {
+			c.Close()
+		}
+		mu.Unlock()
 		running.Wait()
 	})
-	return e
 }
 
 func (e *exporter) change(f func()) {
@@ -313,11 +340,18 @@ func (v *visit) asked(p publish, m terms) bool {
 		clear(v.routes)
 	}
 	v.actor, v.known[actor] = actor, incarnation
-	return v.answer(p, v.version.ack(v.t, actor, !v.forgets && incarnation > before))
+	ack := v.version.ack(v.t, actor, !v.forgets && incarnation > before)
+	if v.extra {
+		ack = wire.ActorInitAck{Actor: actor, Features: wire.FeatureClink}.Append(nil)
+	}
+	return v.answer(p, ack)
 }
 
 // answer acknowledges and replies, in this order or the other.
 func (v *visit) answer(p publish, payload []byte) bool {
+	if v.zips { // whether it becomes shorter or not
+		payload = deflated(payload)
+	}
 	reply := publish{topic: p.reply, qos: 1, id: 1, correlation: p.correlation, payload: payload}
 	if v.dir == fives.dir {
 		return v.allow(p, 0x10) && v.line.publish(reply) == nil
@@ -350,7 +384,7 @@ func (v *visit) forwarded(p publish) bool {
 		return v.line.ack(p, 0x10) == nil
 	}
 	r, err := readRecord(p.payload)
-	if err != nil || p.qos != min(byte(r.qos), 1) {
+	if err != nil || p.qos != min(byte(r.qos), 1) || !v.extra && len(r.extra) > 0 {
 		v.t.Errorf("%v at QoS %d: %v", r, p.qos, err)
 	}
 	v.records = append(v.records, r)

@@ -187,7 +187,7 @@ func readRecord(b []byte) (r record, err error) {
 	}()
 	r = record{id: t[1].(string), qos: t[2].(int64), from: t[3].(string), flags: t[4].(terms), topic: t[6].(string), payload: t[7].(string), time: t[8].(int64), extra: t[9].(terms)}
 	r.properties, _ = t[5].(terms)["'properties"].(terms)
-	if len(r.id) != 16 || strings.ContainsAny(r.topic, "+#") || r.topic == "" || len(r.extra) != 0 {
+	if len(r.id) != 16 || strings.ContainsAny(r.topic, "+#") || r.topic == "" {
 		return r, fmt.Errorf("EMQX would not take %v", t)
 	}
 	return r, nil

@@ -27,9 +27,9 @@ func (s *site) quiet(t testing.TB, peer string, log *buffer) {
 // be reached.
 func waiting(t testing.TB, v version) (*site, *buffer) {
 	t.Helper()
-	log := new(buffer)
+	log, e := new(buffer), v.stand(t)
 	s := begin(t, v.us, []string{v.peer}, logTo(log))
-	s.put(t, linkTo(v.peer, v.stand(t).addr, "#"))
+	s.put(t, linkTo(v.peer, e.addr, "#"))
 	s.announced(t, v.peer)
 	return s, log
 }
@@ -89,6 +89,29 @@ func TestPlayedResumedSession(t *testing.T) {
 		p.announce(v.plainRoute(t, true))
 		s.routes(t, v.peer, 1)
 		s.quiet(t, v.peer, log)
+	})
+}
+
+// TestPlayedResumedSessionInStore does so across a restart of clink, which keeps
+// the sessions of its clients.
+func TestPlayedResumedSessionInStore(t *testing.T) {
+	each(t, func(v version) bool { return v.resumes }, func(t *testing.T, v version) {
+		dir, store, addr := t.TempDir(), t.TempDir(), "127.0.0.1:0"
+		for life := range 2 {
+			log, e := new(buffer), v.stand(t)
+			s := begin(t, v.us, []string{v.peer}, keepIn(dir), storeIn(store), bind(addr), logTo(log))
+			s.put(t, linkTo(v.peer, e.addr, "#"))
+			p := v.come(t, s, "routesync")
+			p.lazy = true
+			if a := p.ask(v.init(t), v.actor); a["15"] != "'ok" {
+				t.Errorf("life %d: %v", life, a)
+			}
+			p.announce(v.plainRoute(t, true))
+			s.routes(t, v.peer, 1)
+			s.quiet(t, v.peer, log)
+			addr = s.addr
+			s.stop()
+		}
 	})
 }
 
@@ -191,8 +214,9 @@ func TestSynthControlOverTheWire(t *testing.T) {
 // the answers to others.
 func TestPlayedImpostor(t *testing.T) {
 	each(t, oldAndNew, func(t *testing.T, v version) {
+		e := v.stand(t)
 		s := begin(t, v.us, []string{v.peer, "other"})
-		s.put(t, linkTo(v.peer, v.stand(t).addr, "#"))
+		s.put(t, linkTo(v.peer, e.addr, "#"))
 		s.put(t, linkTo("other", "127.0.0.1:1", "#"))
 		d := connect(t, s, "d")
 		d.sub(t, "t/#")

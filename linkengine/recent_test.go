@@ -24,71 +24,78 @@ func assured(t testing.TB, n int, name string) []byte {
 // hop: nobody gets it twice.
 func TestExactlyOnceOverARestart(t *testing.T) {
 	each(t, oldAndNew, func(t *testing.T, v version) {
-		for name, tt := range map[string]struct {
-			stores, damaged bool
-			again           int // how often it comes after the restart
-		}{
-			"with a store": {stores: true}, "without": {again: 1}, "with a damaged file": {stores: true, damaged: true, again: 1},
+		for _, r := range []*restart{
+			{name: "with a store", store: t.TempDir(), comes: 1},
+			{name: "without", comes: 2},
+			{name: "with a damaged file", store: t.TempDir(), damaged: true, comes: 2},
 		} {
-			var log buffer
-			dir, store, e := t.TempDir(), t.TempDir(), v.stand(t)
-			if !tt.stores {
-				store = ""
-			}
-			up := func() (*site, *device, *importer) {
-				s := begin(t, v.us, []string{v.peer}, keepIn(dir), storeIn(store), logTo(&log))
-				s.put(t, linkTo(v.peer, e.addr, "#"))
-				d := resume(t, s, "d")
-				d.sub(t, "#")
-				return s, d, v.come(t, s, "msg")
-			}
-			s, d, p := up()
-			hop := byte(1)
-			if v.hop2 {
-				hop = 2
-			}
-			if code := p.forward(hop, assured(t, 1, "t/1")); code != 0 {
-				t.Errorf("%s: %#02x", name, code)
-			}
-			d.next(t)
-			d.Disconnect(&paho.Disconnect{})
-			s.stop()
-			file := filepath.Join(dir, "received", "from-"+v.peer)
-			if tt.damaged {
-				b, err := os.ReadFile(file)
-				if err != nil {
-					t.Fatal(err)
-				}
-				b[len(b)-1]++
-				os.WriteFile(file, b, 0o600)
-			}
-			s, d, p = up()
-			p.forward(hop, assured(t, 1, "t/1"))
-			p.forward(hop, assured(t, 2, "t/2"))
-			var got []string
-			for len(got) == 0 || got[len(got)-1] != "t/2" {
-				if m := d.next(t); !m.Duplicate() { // else the session's own, not acknowledged before the stop
-					got = append(got, m.Topic)
-				}
-			}
-			if len(got) != 1+tt.again {
-				t.Errorf("%s: %v came after the restart", name, got)
-			}
-			if damaged := strings.Contains(log.String(), "cannot be read"); damaged != tt.damaged {
-				t.Errorf("%s: the log\n%s", name, &log)
-			}
-			if _, err := os.Stat(file); err == nil {
-				t.Errorf("%s: the file is still there", name)
-			}
-			if err := s.engine.Remove(t.Context(), v.peer); err != nil {
-				t.Error(err)
-			}
-			s.stop()
-			if _, err := os.Stat(file); err == nil {
-				t.Errorf("%s: there is a file of a link that is gone", name)
-			}
+			r.version, r.dir, r.addr = v, t.TempDir(), v.stand(t).addr
+			r.test(t)
 		}
 	})
+}
+
+// A restart is one of a site, which keeps its directory.
+type restart struct {
+	version
+	name, dir, store, addr string
+
+	damaged bool
+	comes   int // how often the message is delivered in both lives
+	log     buffer
+}
+
+func (r *restart) live(t *testing.T) (*site, *device, *importer) {
+	t.Helper()
+	s := begin(t, r.us, []string{r.peer}, keepIn(r.dir), storeIn(r.store), logTo(&r.log))
+	s.put(t, linkTo(r.peer, r.addr, "#"))
+	d := resume(t, s, "d")
+	d.sub(t, "#")
+	return s, d, r.come(t, s, "msg")
+}
+
+func (r *restart) test(t *testing.T) {
+	hop := byte(1)
+	if r.hop2 {
+		hop = 2
+	}
+	s, d, p := r.live(t)
+	p.forward(hop, assured(t, 1, "t/1"))
+	d.next(t)
+	d.Disconnect(&paho.Disconnect{})
+	s.stop()
+	file := filepath.Join(r.dir, "received", "from-"+r.peer)
+	if r.damaged {
+		b, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		b[len(b)-1]++
+		os.WriteFile(file, b, 0o600)
+	}
+	s, d, p = r.live(t)
+	p.forward(hop, assured(t, 1, "t/1"))
+	p.forward(hop, assured(t, 2, "t/2"))
+	came := 1
+	for m := d.next(t); m.Topic != "t/2"; m = d.next(t) {
+		if !m.Duplicate() { // else the session's own, not acknowledged before the stop
+			came++
+		}
+	}
+	if came != r.comes {
+		t.Errorf("%s: it came %d times", r.name, came)
+	}
+	if damaged := strings.Contains(r.log.String(), "cannot be read"); damaged != r.damaged {
+		t.Errorf("%s: the log\n%s", r.name, &r.log)
+	}
+	if _, err := os.Stat(file); err == nil {
+		t.Errorf("%s: the file is still there", r.name)
+	}
+	s.remove(t, r.peer)
+	s.stop()
+	if _, err := os.Stat(file); err == nil {
+		t.Errorf("%s: there is a file of a link that is gone", r.name)
+	}
 }
 
 // TestExactlyOnceBetweenNodes cuts the links between two nodes of clink again

@@ -78,6 +78,7 @@ type Conn struct {
 	net        net.Conn
 	receiveMax int
 	maxPacket  int
+	pingEvery  time.Duration
 
 	write    sync.Mutex
 	out      sock.Writer
@@ -121,7 +122,7 @@ func Connect(ctx context.Context, raw net.Conn, opts Options) (*Conn, error) {
 	if opts.Ping <= 0 {
 		opts.Ping = pingEvery
 	}
-	c := &Conn{opts: opts, net: raw, started: time.Now(), waiting: make(map[uint16]chan byte), done: make(chan struct{})}
+	c := &Conn{opts: opts, net: raw, pingEvery: opts.Ping, started: time.Now(), waiting: make(map[uint16]chan byte), done: make(chan struct{})}
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
 	c.out.Open(raw)
 	r := bufio.NewReaderSize(&input{c: c, raw: sock.Raw(raw)}, readBuffer)
@@ -189,6 +190,9 @@ func (c *Conn) connect(r *bufio.Reader) error {
 	if v := ack.Properties.MaximumPacketSize; v != nil && *v > 0 {
 		c.maxPacket = int(*v)
 	}
+	if v := ack.Properties.ServerKeepAlive; v != nil && *v > 0 { // which comes before what we said (MQTT 5.0 §3.2.2.3.14)
+		c.pingEvery = min(c.pingEvery, time.Duration(*v)*time.Second/2)
+	}
 	if v := ack.Properties.MaximumQOS; v != nil && *v < 1 {
 		return errors.New("the peer does not take QoS 1")
 	}
@@ -252,7 +256,7 @@ func (c *Conn) send(p *packets.ControlPacket) error {
 // is anything to send.
 func (c *Conn) keepAlive() {
 	silence := silentPings * c.opts.Ping
-	tick := time.NewTicker(c.opts.Ping)
+	tick := time.NewTicker(c.pingEvery)
 	defer tick.Stop()
 	for {
 		select {

@@ -208,6 +208,29 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
+// TestServerKeepAlive has a peer that wants to hear more often than it is told.
+func TestServerKeepAlive(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := net.Pipe()
+		go accept(far, []byte{0x20, 6, 0, 0, 3, 0x13, 0, 4})
+		c, err := client.Connect(t.Context(), near, client.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		began := time.Now()
+		for range 10 {
+			if p, err := packets.ReadPacket(far); err != nil || p.Type != packets.PINGREQ {
+				t.Fatalf("%v, %v", p, err)
+			}
+		}
+		if d := time.Since(began); d > 40*time.Second {
+			t.Errorf("ten pings in %v", d)
+		}
+		go func() { packets.ReadPacket(far); far.Close() }()
+		c.Close()
+	})
+}
+
 // TestDrip has a peer that sends a packet a byte a second: that is no sign of
 // life.
 func TestDrip(t *testing.T) {
@@ -221,7 +244,9 @@ func TestDrip(t *testing.T) {
 				}
 			}
 		}()
+		dripped := make(chan struct{})
 		go func() {
+			defer close(dripped)
 			for b := []byte{0x30, 0xff, 0x7f}; ; b = []byte{0} {
 				if _, err := far.Write(b); err != nil {
 					return
@@ -237,6 +262,7 @@ func TestDrip(t *testing.T) {
 			t.Error(c.Err())
 		}
 		c.Close()
+		<-dripped
 	})
 }
 

@@ -74,6 +74,9 @@ type Options struct {
 	Counters *Counters
 	Wanted   func() // told of each [Item.Perhaps] that is wanted after all; may be nil
 	Store    Store  // nil: messages are in memory alone; what it holds is sent first
+	// TellLeft reports whether the peer wants to be told how much of a message's
+	// life is left ([wire.Aside]); nil: it does not.
+	TellLeft func() bool
 	// Oversize is called for each message that no packet of the peer can hold,
 	// and which is dropped; nil if nobody wants to know.
 	Oversize func(topic string)

@@ -312,11 +312,12 @@ func (p *pump) encode() {
 	p.buf, p.cuts = p.buf[:0], p.cuts[:0]
 	for i := range p.batch {
 		s := &p.batch[i]
-		p.record = s.rec.AppendHead(p.record[:0])
+		rec := p.dated(s.rec)
+		p.record = rec.AppendHead(p.record[:0])
 		head, start := len(p.record), len(p.buf)
-		p.record = s.rec.AppendTail(p.record)
-		payload := s.rec.Payload
-		p.buf = client.AppendPublish(p.buf, client.Head{Topic: p.opts.Topic, QoS: min(s.rec.QoS, 1), Dup: s.dup, ID: s.id}, len(p.record)+len(payload))
+		p.record = rec.AppendTail(p.record)
+		payload := rec.Payload
+		p.buf = client.AppendPublish(p.buf, client.Head{Topic: p.opts.Topic, QoS: min(rec.QoS, 1), Dup: s.dup, ID: s.id}, len(p.record)+len(payload))
 		if len(p.buf)-start+len(p.record)+len(payload) > p.conn.MaxPacket() {
 			p.buf = p.buf[:start]
 			p.forget(s)
@@ -339,6 +340,21 @@ func (p *pump) encode() {
 	if from < len(p.buf) {
 		p.parts = append(p.parts, p.buf[from:])
 	}
+}
+
+// dated is a message with what is left of its life.
+func (p *pump) dated(m *wire.Forward) *wire.Forward {
+	if !m.Properties.HasMessageExpiry || p.opts.TellLeft == nil || !p.opts.TellLeft() {
+		return m
+	}
+	told := *m
+	told.Aside = new(wire.Aside)
+	if m.Aside != nil {
+		*told.Aside = *m.Aside
+	}
+	life := int64(m.Properties.MessageExpiry) * 1000
+	told.Aside.Left = max(min(life-(time.Now().UnixMilli()-m.Timestamp), life), 1)
+	return &told
 }
 
 // forget drops a message that the peer would disconnect for.

@@ -18,6 +18,10 @@ type Aside struct {
 	// The receiver does not deliver it unless Deliver says so, but reports.
 	Trace   []byte
 	Deliver bool
+	// Left is how many milliseconds of its expiry interval a message had left
+	// when it was sent, by the sender's clock, which was the origin's as well;
+	// 0: it is not told.
+	Left int64
 }
 
 // MaxTrace is the length of the longest id of a probe.
@@ -28,6 +32,7 @@ const (
 	keyCopy    = 25453
 	keyTrace   = 25454
 	keyDeliver = 25455
+	keyLeft    = 25456
 )
 
 // append adds Extra.
@@ -35,7 +40,7 @@ func (a *Aside) append(dst []byte) []byte {
 	if a == nil {
 		return etf.AppendMap(dst, 0)
 	}
-	dst = etf.AppendMap(dst, count(a.Copy)+count(a.Trace != nil)+count(a.Deliver))
+	dst = etf.AppendMap(dst, count(a.Copy)+count(a.Trace != nil)+count(a.Deliver)+count(a.Left > 0))
 	if a.Copy {
 		dst = etf.AppendInt(etf.AppendInt(dst, keyCopy), 1)
 	}
@@ -44,6 +49,9 @@ func (a *Aside) append(dst []byte) []byte {
 	}
 	if a.Deliver {
 		dst = etf.AppendInt(etf.AppendInt(dst, keyDeliver), 1)
+	}
+	if a.Left > 0 {
+		dst = etf.AppendInt(etf.AppendInt(dst, keyLeft), a.Left)
 	}
 	return dst
 }
@@ -66,6 +74,8 @@ func readAside(r etf.Reader) *Aside {
 			a.Copy = r.Int() == 1
 		case key == keyDeliver && r.AtInt():
 			a.Deliver = r.Int() == 1
+		case key == keyLeft && r.AtInt():
+			a.Left = max(r.Int(), 0)
 		case key == keyTrace && r.AtBinary():
 			if id := r.Binary(); len(id) > 0 && len(id) <= MaxTrace {
 				a.Trace = slices.Clone(id)
@@ -74,7 +84,7 @@ func readAside(r etf.Reader) *Aside {
 			r.Skip()
 		}
 	}
-	if r.Err() != nil || !a.Copy && a.Trace == nil {
+	if r.Err() != nil || !a.Copy && a.Trace == nil && a.Left == 0 {
 		return nil
 	}
 	return a

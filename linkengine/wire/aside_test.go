@@ -9,7 +9,7 @@ import (
 )
 
 func TestAside(t *testing.T) {
-	for _, a := range []*Aside{nil, {Copy: true}, {Trace: []byte("id")}, {Trace: make([]byte, MaxTrace), Deliver: true}, {Copy: true, Trace: []byte{0xff}, Deliver: true}} {
+	for _, a := range []*Aside{nil, {Copy: true}, {Trace: []byte("id")}, {Trace: make([]byte, MaxTrace), Deliver: true}, {Copy: true, Trace: []byte{0xff}, Deliver: true}, {Left: 1}, {Copy: true, Left: 1 << 40}} {
 		in := Forward{Topic: "t", Payload: []byte("p"), Aside: a}
 		out, err := DecodeForward(in.Append(nil), Limits{})
 		if err != nil || !reflect.DeepEqual(out.Aside, a) || out.Topic != "t" {
@@ -24,14 +24,15 @@ func TestAsideOfOthers(t *testing.T) {
 	plain = plain[:len(plain)-len(etf.AppendMap(nil, 0))]
 	long := bytes.Repeat([]byte("x"), MaxTrace+1)
 	for name, extra := range map[string][]byte{
-		"an atom":          etf.AppendInt(etf.AppendAtom(etf.AppendMap(nil, 1), "link_origin"), 1),
-		"an unknown key":   etf.AppendInt(etf.AppendInt(etf.AppendMap(nil, 1), 1), 1),
-		"another value":    etf.AppendInt(etf.AppendInt(etf.AppendMap(nil, 1), keyCopy), 2),
-		"another type":     etf.AppendBinary(etf.AppendInt(etf.AppendMap(nil, 1), keyCopy), "1"),
-		"a long id":        etf.AppendBinary(etf.AppendInt(etf.AppendMap(nil, 1), keyTrace), long),
-		"an empty id":      etf.AppendBinary(etf.AppendInt(etf.AppendMap(nil, 1), keyTrace), ""),
-		"an id of numbers": etf.AppendInt(etf.AppendInt(etf.AppendMap(nil, 1), keyTrace), 7),
-		"delivery alone":   etf.AppendInt(etf.AppendInt(etf.AppendMap(nil, 1), keyDeliver), 1),
+		"an atom":           etf.AppendInt(etf.AppendAtom(etf.AppendMap(nil, 1), "link_origin"), 1),
+		"an unknown key":    etf.AppendInt(etf.AppendInt(etf.AppendMap(nil, 1), 1), 1),
+		"another value":     etf.AppendInt(etf.AppendInt(etf.AppendMap(nil, 1), keyCopy), 2),
+		"another type":      etf.AppendBinary(etf.AppendInt(etf.AppendMap(nil, 1), keyCopy), "1"),
+		"a long id":         etf.AppendBinary(etf.AppendInt(etf.AppendMap(nil, 1), keyTrace), long),
+		"an empty id":       etf.AppendBinary(etf.AppendInt(etf.AppendMap(nil, 1), keyTrace), ""),
+		"an id of numbers":  etf.AppendInt(etf.AppendInt(etf.AppendMap(nil, 1), keyTrace), 7),
+		"less than nothing": etf.AppendInt(etf.AppendInt(etf.AppendMap(nil, 1), keyLeft), -1),
+		"delivery alone":    etf.AppendInt(etf.AppendInt(etf.AppendMap(nil, 1), keyDeliver), 1),
 	} {
 		m, err := DecodeForward(append(bytes.Clone(plain), extra...), Limits{})
 		if err != nil || m.Aside != nil {
