@@ -71,6 +71,7 @@ type client struct {
 
 	inbound *received // of its session
 	request request   // the reader's: the SUBSCRIBE or UNSUBSCRIBE being processed
+	usual   usual     // the reader's
 
 	subs        atomic.Uint64 // number of changes of subscriptions
 	filters     atomic.Pointer[filters]

@@ -31,11 +31,12 @@ func markedTime(pk *packets.Packet) int64 {
 	return int64(p.SessionExpiryInterval)<<32 | int64(p.WillDelayInterval)
 }
 
-func publishedAt(pk *packets.Packet) time.Time {
+// publishedAt is when what is being read was published.
+func (c *client) publishedAt(pk *packets.Packet) time.Time {
 	if ms := markedTime(pk); ms != 0 {
 		return time.UnixMilli(ms)
 	}
-	return time.Now()
+	return c.conn.readAt
 }
 
 // fromElsewhere reports whether an injector let a message in.

@@ -290,8 +290,8 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Oversize: func(name string) {
 			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
 		},
-		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
-			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
+		Dial: func(ctx context.Context, n int, acked func(uint16, byte), idle func()) (*client.Conn, error) {
+			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked, Idle: idle})
 		},
 	})
 }
@@ -346,9 +346,11 @@ func (e *Engine) prefix(cfg topology.Link) string {
 }
 
 // forward takes a message for the peer.
-func (l *link) forward(m *wire.Forward, key uint64) {
+func (l *link) forward(m *wire.Forward, key uint64, from forwarder.Source) {
 	l.matched.Add(1)
-	l.take(forwarder.NewItem(m, key))
+	item := forwarder.NewItem(m, key)
+	item.Source = from
+	l.take(item)
 }
 
 func (l *link) take(item forwarder.Item) {
@@ -360,6 +362,9 @@ func (l *link) take(item forwarder.Item) {
 		}
 		if f.Forward(&item) {
 			return
+		}
+		if item.Source != nil {
+			item.Source.Settle()
 		}
 		l.awaitSwap()
 	}

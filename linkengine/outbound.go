@@ -32,7 +32,7 @@ func (h handler) Published(m *broker.Message) {
 			r = record(m)
 			r.ID = h.ids.Next()
 		}
-		l.forward(r, orderKey(m.ClientID))
+		l.forward(r, orderKey(m.ClientID), m)
 	}
 	if doubtful {
 		h.perhaps(m, r, peers)

@@ -333,8 +333,8 @@ func (v *visit) beat() {
 }
 
 func (v *visit) heartbeat() {
-	payload := wire.Heartbeat{Actor: v.opts.Name, Incarnation: v.opts.Incarnation}.Append
-	v.conn.Write(client.AppendPublish(nil, client.Head{Topic: wire.RouteTopic(v.opts.Cluster)}, payload))
+	b := wire.Heartbeat{Actor: v.opts.Name, Incarnation: v.opts.Incarnation}.Append(nil)
+	v.conn.Write(append(client.AppendPublish(nil, client.Head{Topic: wire.RouteTopic(v.opts.Cluster)}, len(b)), b...))
 }
 
 func (v *visit) bootstrap(ctx context.Context) error {

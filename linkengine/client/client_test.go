@@ -244,7 +244,7 @@ func TestAppendPublish(t *testing.T) {
 	for _, size := range []int{0, 100, 127, 128, 16_000, 16_383, 16_384, 3_000_000} {
 		payload := bytes.Repeat([]byte{'x'}, size)
 		for _, h := range []client.Head{{Topic: "t"}, {Topic: "a/b", QoS: 1, ID: 300}, {Topic: "t", QoS: 1, Dup: true, ID: 65535}} {
-			b := client.AppendPublish([]byte("before"), h, func(dst []byte) []byte { return append(dst, payload...) })
+			b := append(client.AppendPublish([]byte("before"), h, size), payload...)
 			r := bytes.NewReader(b[6:])
 			p, err := packets.ReadPacket(r)
 			if err != nil {

@@ -62,8 +62,9 @@ type Peer interface {
 type Options struct {
 	Lanes int // number of connections, at least one
 	Topic string
-	// Dial connects lane number n, from 1 on, or gives up after a time.
-	Dial     func(ctx context.Context, n int, acked func(id uint16, code byte)) (*client.Conn, error)
+	// Dial connects lane number n, from 1 on, or gives up after a time. Acked and
+	// idle are for [client.Options].
+	Dial     func(ctx context.Context, n int, acked func(id uint16, code byte), idle func()) (*client.Conn, error)
 	Window   int           // unacknowledged messages a lane; the peer's Receive Maximum bounds it as well
 	Bytes    int64         // of the messages of one lane
 	MaxAge   time.Duration // of a message that waits
@@ -107,7 +108,7 @@ func New(opts Options) *Forwarder {
 func (f *Forwarder) Forward(i *Item) bool {
 	l := f.lane(i.key)
 	if i.Store(f.store, l.roomFor(i.size), f.counters) {
-		return l.push(i.entry)
+		return l.push(i.entry, i.Source)
 	}
 	f.wanted()
 	return true
