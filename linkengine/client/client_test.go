@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -214,21 +215,23 @@ func TestDrip(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c, far := connected(t, client.Options{})
 		began := time.Now()
-		go func() {
+		var dripping sync.WaitGroup
+		dripping.Go(func() {
 			for {
 				if _, err := packets.ReadPacket(far); err != nil {
 					return
 				}
 			}
-		}()
-		go func() {
+		})
+		dripping.Go(func() {
 			for b := []byte{0x30, 0xff, 0x7f}; ; b = []byte{0} {
 				if _, err := far.Write(b); err != nil {
 					return
 				}
 				time.Sleep(time.Second)
 			}
-		}()
+		})
+		defer dripping.Wait()
 		<-c.Done()
 		if d := time.Since(began); d > time.Minute+time.Second {
 			t.Errorf("ended after %v", d)
