@@ -2,7 +2,9 @@ package linkengine
 
 import (
 	"context"
+	"iter"
 	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -206,21 +208,42 @@ func (s *supply) wait(ctx context.Context, most time.Duration) {
 
 func (s *supply) run(ctx context.Context) {
 	for {
-		wants, ok := s.next(ctx)
+		filters, all, ok := s.next(ctx)
 		if !ok {
 			return
 		}
-		for _, name := range s.opts.Node.RetainedNames() {
-			if wants(name) && s.Wants(name) && !s.send(ctx, name) {
+		for name := range s.candidates(filters, all) {
+			if s.Wants(name) && !s.send(ctx, name) {
 				break
 			}
 		}
 	}
 }
 
-// next returns what to look for, when the routes have settled. It is not ok if
-// there is nothing to do any more; then the goroutine has ended.
-func (s *supply) next(ctx context.Context) (wants func(name string) bool, ok bool) {
+// candidates yields the topics of this node that match new routes, and others.
+// Filters without wildcards are names, which saves going through all there are.
+func (s *supply) candidates(filters []topic.Filter, all bool) iter.Seq[string] {
+	wild := func(f topic.Filter) bool { return strings.ContainsAny(string(f), "+#") }
+	return func(yield func(string) bool) {
+		if !all && !slices.ContainsFunc(filters, wild) {
+			for _, f := range filters {
+				if !yield(string(f)) {
+					return
+				}
+			}
+			return
+		}
+		for _, name := range s.opts.Node.RetainedNames() {
+			if (all || matchesOne(filters, name)) && !yield(name) {
+				return
+			}
+		}
+	}
+}
+
+// next returns the new routes when they have settled. It is not ok if there is
+// nothing to do any more; then the goroutine has ended.
+func (s *supply) next(ctx context.Context) (filters []topic.Filter, all, ok bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	again := time.Now().Add(copiesRedo)
@@ -233,12 +256,12 @@ func (s *supply) next(ctx context.Context) (wants func(name string) bool, ok boo
 	}
 	if ctx.Err() != nil || !s.wanted || !s.all && len(s.filters) == 0 {
 		s.running = false
-		return nil, false
+		return nil, false, false
 	}
 	s.settle(ctx)
-	filters, all := s.filters, s.all
+	filters, all = s.filters, s.all
 	s.filters, s.all = nil, false
-	return func(name string) bool { return all || matchesOne(filters, name) }, true
+	return filters, all, true
 }
 
 // settle waits until no more routes come: a peer that announces all it has does

@@ -164,6 +164,47 @@ func TestTraceToEMQX(t *testing.T) {
 	}
 }
 
+// A probe waits where a message would: behind a lost connection, until the peer
+// has announced its routes again.
+func TestTraceIsHeld(t *testing.T) {
+	a := begin(t, "a", []string{"b"})
+	emqx := begin(t, "b", []string{"a"}) // see TestTraceToEMQX
+	road := newProxy(t, emqx.addr)
+	a.put(t, linkTo("b", road.addr))
+	peer := foreignPeer(t, a, "b", "routesync")
+	peer.init(t, 1, "a")
+	peer.announce(t, "t/#")
+	connected := func() bool { return a.status(t, "b").State == topology.Connected }
+	eventually(t, "the connections stand", connected)
+	road.cut()
+	eventually(t, "the connections are lost", func() bool { return !connected() })
+	road.mend("")
+	eventually(t, "the connections stand again", connected)
+	h := only(t, a.trace(t, topology.Probing{Topic: "t/x", QoS: 1, Deliver: true, Timeout: 100 * time.Millisecond}))
+	if h.State != topology.TraceQueued || h.Reason != "held" || h.Sent != nil || !strings.Contains(h.Detail, "0 messages wait with it") {
+		t.Errorf("%+v", h)
+	}
+}
+
+// A probe pushes nothing out of a full queue.
+func TestTraceBeforeAFullQueue(t *testing.T) {
+	a, b := unlinked(t)
+	small := linkTo("b", b.addr)
+	small.ResourceOpts.MaxBufferBytes.Bytes = 600
+	a.put(t, small)
+	b.put(t, linkTo("a", a.addr, "t/#"))
+	a.online(t, "b")
+	connect(t, b, "sub").sub(t, "t/#")
+	a.routes(t, "b", 1)
+	h := only(t, a.trace(t, topology.Probing{Topic: "t/x", QoS: 1, Payload: make([]byte, 1000)}))
+	if h.State != topology.TraceWithheld || h.Reason != "queue-full" || h.Queued != nil {
+		t.Errorf("%+v", h)
+	}
+	if h = only(t, a.trace(t, topology.Probing{Topic: "t/x", QoS: 1})); h.State != topology.TraceArrived {
+		t.Errorf("%+v", h)
+	}
+}
+
 func TestTraceRefuses(t *testing.T) {
 	a := begin(t, "a", nil)
 	for _, p := range []topology.Probing{
