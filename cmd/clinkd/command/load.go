@@ -28,6 +28,7 @@ type loader struct {
 	sites   []string
 	log     *slog.Logger
 	timeout time.Duration // of a compilation; 0: the compiler's own
+	memory  *memory
 
 	seen func(commit string) // told what is loaded, may be nil
 
@@ -102,6 +103,7 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 	}
 	l.changes.note(snap.Revision, res)
 	l.tellClashes(applied)
+	l.memory.follow(applied, l.sites)
 	if l.seen != nil {
 		l.seen(snap.Commit)
 	}
