@@ -95,6 +95,7 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 	files := l.referenced(applied)
 	l.dir.SetExtra(files) // before the digests, so that no change falls between
 	l.digest(applied)
+	l.keepUsable(applied, l.last.Topology)
 	l.last = reconciler.LastGood{Topology: applied, Held: held, Revision: snap.Revision}
 	l.nSites, l.nLinks = len(res.Topology.Sites), res.Topology.Links()
 	l.wasWhole = l.wasWhole || !slices.ContainsFunc(held, func(h topology.Held) bool { return h.Peer == "" })
