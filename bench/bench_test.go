@@ -6,6 +6,7 @@ import (
 	"errors"
 	"flag"
 	"fmt"
+	"io"
 	"net"
 	"os"
 	"runtime"
@@ -89,19 +90,30 @@ func TestParseStat(t *testing.T) {
 func TestOptions(t *testing.T) {
 	for args, want := range map[string]string{
 		"":                                 "",
-		"-qos 1 -sizes 64,4096 -rounds 5":  "",
+		"-qos 1 -sizes 64,4096 -rounds 7":  "",
 		"-target h:1,h:2 -pids 1,2":        "",
+		"-also emqx=h:1,h:2 -username u":   "",
+		"-quick -rounds 1":                 "",
 		"-qos 2":                           `-qos: "2" is not a number between 0 and 1`,
-		"-qos ,":                           "-qos and -sizes need a value",
+		"-qos ,":                           "-qos needs a value",
 		"-sizes 19":                        `-sizes: "19" is not a number between 20`,
 		"-target h:1":                      "two addresses are needed",
 		"-target h,h:2":                    "-target: address h: missing port",
+		"-also h:1,h:2":                    "NAME=A,B is meant",
+		"-also =h:1,h:2":                   "NAME=A,B is meant",
+		"-also e=h:1,h:2 -target h:1,h:2":  "do not go together",
 		"-pids 1":                          "go with -target",
 		"-rounds 0":                        "-rounds and -duration must be more than 0",
+		"-repeats 0":                       "-repeats is from 1",
+		"-cut 1ms":                         "-cut is from 100ms",
+		"-routes 5":                        `-routes: "5" is not a number between 100`,
+		"-clients 0":                       "-clients is from 1",
+		"-only speed":                      `-only: there is no "speed"`,
+		"-only cut -target h:1,h:2":        "at a -target there is only throughput, latency",
 		"-target h:1,h:2 -profiles /tmp/x": "-profiles is for the clinkd processes started here",
 		"surplus":                          `unexpected argument "surplus"`,
 	} {
-		_, err := parse(strings.Fields(args))
+		_, err := parseLink(strings.Fields(args))
 		switch {
 		case want == "" && err != nil:
 			t.Errorf("%q: %v", args, err)
@@ -109,8 +121,24 @@ func TestOptions(t *testing.T) {
 			t.Errorf("%q: got %v, want %q", args, err, want)
 		}
 	}
-	if _, err := parse([]string{"-h"}); !errors.Is(err, flag.ErrHelp) {
+	if _, err := parseLink([]string{"-h"}); !errors.Is(err, flag.ErrHelp) {
 		t.Errorf("-h: %v", err)
+	}
+}
+
+func TestQuickLeavesWhatIsGiven(t *testing.T) {
+	o, err := parseLink(strings.Fields("-quick -rounds 4 -only routes,latency"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if o.rounds != 4 || o.duration != time.Second || o.repeats != 1 {
+		t.Errorf("%d rounds of %v, %d repeats", o.rounds, o.duration, o.repeats)
+	}
+	if want := []string{partLatency, partRoutes}; !slices.Equal(o.parts, want) {
+		t.Errorf("parts %v, want %v", o.parts, want)
+	}
+	if o, err = parseLink([]string{"-target", "h:1,h:2"}); err != nil || !slices.Equal(o.parts, flowParts) {
+		t.Errorf("a target is measured in %v, %v", o.parts, err)
 	}
 }
 
@@ -119,15 +147,23 @@ func TestReport(t *testing.T) {
 		return loadgen.Result{Rate: rate, Delivered: 1000, CPU: cpu, RSS: 1 << 20, P50: p50, P99: p50, Lost: 1}
 	}
 	var out bytes.Buffer
-	r := report{w: &out, options: options{rounds: 3}}
-	r.head([]*pair{{name: "mosquitto"}, {name: "clinkd"}})
+	r := report{w: io.Discard}
+	r.columns([]*pair{{name: "mosquitto"}, {name: "clinkd"}, {name: "third"}})
 	for _, ours := range []float64{300, 100, 200} {
-		r.add(load{qos: 1, size: 1024}, []loadgen.Result{result(100, time.Second, time.Millisecond), result(ours, time.Second/2, 3*time.Millisecond)})
+		third := result(50, 0, 2*time.Millisecond)
+		r.add(load{QoS: 1, Size: 1024}, []loadgen.Result{result(100, time.Second, time.Millisecond), result(ours, time.Second/2, 3*time.Millisecond), third})
 	}
-	r.summary()
-	const want = "| QoS 1, 1 KiB | **2.00** (1.00 to 3.00) | **0.50** (0.50 to 0.50) | **1.00** (1.00 to 1.00) | **3.00** (3.00 to 3.00) | **3.00** (3.00 to 3.00) | mosquitto 3, 0, 0; clinkd 3, 0, 0 |\n"
-	if !strings.HasSuffix(out.String(), want) {
-		t.Errorf("got\n%s\nwant at the end\n%s", &out, want)
+	r.summary(&out)
+	const want = `
+Median over 3 rounds of clinkd or third / mosquitto in the same round (lowest to highest):
+
+| case | throughput | CPU per message | RSS | p50 | p99 | lost, duplicated, reordered |
+|---|---|---|---|---|---|---|
+| QoS 1, 1 KiB, clinkd | **2.00** (1.00 to 3.00) | **0.50** (0.50 to 0.50) | **1.00** (1.00 to 1.00) | **3.00** (3.00 to 3.00) | **3.00** (3.00 to 3.00) | mosquitto 3, 0, 0; clinkd 3, 0, 0 |
+| QoS 1, 1 KiB, third | **0.50** (0.50 to 0.50) | - | **1.00** (1.00 to 1.00) | **2.00** (2.00 to 2.00) | **2.00** (2.00 to 2.00) | mosquitto 3, 0, 0; third 3, 0, 0 |
+`
+	if out.String() != want {
+		t.Errorf("got\n%s\nwant\n%s", &out, want)
 	}
 }
 
@@ -147,23 +183,31 @@ func TestMedianAndRounding(t *testing.T) {
 	}
 }
 
-// The topology that is measured must be one that clinkc finds nothing in.
+// The topology that is measured must be one that clinkc finds nothing in, also
+// where each end is reached through something else.
 func TestTopologyIsClean(t *testing.T) {
-	dir := t.TempDir()
-	if err := writeTopology(dir, "127.0.0.1:40001", "127.0.0.1:40002"); err != nil {
-		t.Fatal(err)
-	}
-	res, err := compiler.Compile(t.Context(), os.DirFS(dir), compiler.Options{Now: time.Now()})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, f := range res.Findings {
-		t.Errorf("%s: %s", f.Rule, f.Message)
-	}
-	for site, peer := range map[string]string{"bench-a": "bench-b", "bench-b": "bench-a"} {
-		l, ok := res.Topology.Sites[site].Link(peer)
-		if !ok || l.Password.IsZero() || !slices.Equal(l.Topics, []topic.Filter{"fwd/#"}) {
-			t.Errorf("%s: link to %s: %+v", site, peer, l)
-		}
+	for name, via := range map[string][2]string{
+		"straight": {"127.0.0.1:40001", "127.0.0.1:40002"},
+		"proxies":  {"127.0.0.1:40003", "127.0.0.1:40004"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			if err := writeTopology(dir, "127.0.0.1:40001", "127.0.0.1:40002", via[0], via[1]); err != nil {
+				t.Fatal(err)
+			}
+			res, err := compiler.Compile(t.Context(), os.DirFS(dir), compiler.Options{Now: time.Now()})
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, f := range res.Findings {
+				t.Errorf("%s: %s", f.Rule, f.Message)
+			}
+			for site, peer := range map[string]string{siteA: siteB, siteB: siteA} {
+				l, ok := res.Topology.Sites[site].Link(peer)
+				if !ok || l.Password.IsZero() || !slices.Equal(l.Topics, []topic.Filter{"fwd/#"}) {
+					t.Errorf("%s: link to %s: %+v", site, peer, l)
+				}
+			}
+		})
 	}
 }

@@ -70,11 +70,11 @@ func run(ctx context.Context, args []string) error {
 	}
 	switch what {
 	case "link":
-		o, err := parse(args[1:])
+		o, err := parseLink(args[1:])
 		if err != nil {
 			return err
 		}
-		return compare(ctx, o, os.Stdout)
+		return compareLink(ctx, o, os.Stdout)
 	case "node":
 		o, err := parseNode(args[1:])
 		if err != nil {

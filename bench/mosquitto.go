@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
@@ -34,8 +33,6 @@ func mosquittoVersion(ctx context.Context, program string) string {
 	return strings.TrimSpace(line)
 }
 
-// The limits are raised so that mosquitto neither waits for more than the
-// load generator does nor drops, and Nagle's algorithm is off, as in clinkd.
 const mosquittoCommon = `listener %s 127.0.0.1
 allow_anonymous true
 persistence false
@@ -43,7 +40,11 @@ log_dest stdout
 log_type error
 log_type warning
 set_tcp_nodelay true
-max_inflight_messages 1000
+`
+
+// The limits are raised so that mosquitto neither waits for more than the
+// load generator does nor drops, and Nagle's algorithm is off, as in clinkd.
+const mosquittoLimits = `max_inflight_messages 1000
 max_queued_messages 100000
 `
 
@@ -57,23 +58,62 @@ notifications false
 restart_timeout 1
 `
 
-// startMosquitto starts two brokers with a bridge from a to b.
-func startMosquitto(ctx context.Context, dir, program, a, b string) (*pair, error) {
-	brokers := &pair{name: "mosquitto", publish: a, subscribe: b}
-	for _, c := range []struct{ name, addr, bridge string }{
-		{"mosquitto-b", b, ""},
-		{"mosquitto-a", a, fmt.Sprintf(mosquittoBridge, b)},
-	} {
-		file := filepath.Join(dir, c.name+".conf")
-		text := fmt.Sprintf(mosquittoCommon, port(c.addr)) + c.bridge
-		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
-			return brokers, err
+// mosquittoNode is one broker.
+func (s *stage) mosquittoNode(persistent bool) maker {
+	return maker{"mosquitto", func(ctx context.Context, dir string) (*pair, error) {
+		addrs, err := freePorts(1)
+		if err != nil {
+			return &pair{}, err
 		}
-		if err := brokers.start(ctx, dir, c.name, c.addr, program, "-c", file); err != nil {
-			return brokers, err
+		p := &pair{name: "mosquitto", publish: addrs[0], subscribe: addrs[0]}
+		text := fmt.Sprintf(mosquittoCommon, port(addrs[0])) + mosquittoLimits
+		if persistent {
+			text = strings.Replace(text, "persistence false", "persistence true\npersistence_location "+dir+"/", 1)
 		}
+		return p, s.startMosquitto(ctx, p, dir, "node", addrs[0], text)
+	}}
+}
+
+// mosquittoPair is two brokers with a bridge from the first to the second.
+func (s *stage) mosquittoPair() maker {
+	return s.bridged("mosquitto", mosquittoLimits, mosquittoBridge, false)
+}
+
+// mosquittoCut is the same through a proxy, with a session that outlives the
+// cut; with all limits raised, or as mosquitto has them by default.
+func (s *stage) mosquittoCut(name string, raised bool) maker {
+	limits := ""
+	if raised {
+		limits = mosquittoLimits
 	}
-	return brokers, nil
+	return s.bridged(name, limits, strings.Replace(mosquittoBridge, "cleansession true", "cleansession false", 1), true)
+}
+
+func (s *stage) bridged(name, limits, bridge string, cuttable bool) maker {
+	return maker{name, func(ctx context.Context, dir string) (*pair, error) {
+		addrs, err := freePorts(2)
+		if err != nil {
+			return &pair{}, err
+		}
+		p := &pair{name: name, publish: addrs[0], subscribe: addrs[1]}
+		far, err := p.via(cuttable, addrs[1])
+		if err != nil {
+			return p, err
+		}
+		text := func(addr string) string { return fmt.Sprintf(mosquittoCommon, port(addr)) + limits }
+		if err := s.startMosquitto(ctx, p, dir, "b", addrs[1], text(addrs[1])); err != nil {
+			return p, err
+		}
+		return p, s.startMosquitto(ctx, p, dir, "a", addrs[0], text(addrs[0])+fmt.Sprintf(bridge, far[0]))
+	}}
+}
+
+func (s *stage) startMosquitto(ctx context.Context, p *pair, dir, name, addr, text string) error {
+	file := name + ".conf"
+	if err := writeFiles(dir, map[string]string{file: text}); err != nil {
+		return err
+	}
+	return p.start(ctx, dir, p.name+"-"+name, addr, s.mosquitto, "-c", filepath.Join(dir, file))
 }
 
 func port(addr string) string { return addr[strings.LastIndexByte(addr, ':')+1:] }

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"context"
 	"errors"
+	"io"
 	"os"
 	"slices"
 	"strings"
@@ -45,7 +45,7 @@ func TestNodeOptions(t *testing.T) {
 func TestSizeLine(t *testing.T) {
 	s := func(x float64) size {
 		d := time.Duration(x * float64(time.Second))
-		return size{connect: d, rss: x * 1024, heap: 2 * x * 1024, stacks: 3 * x * 1024, retain: d, fetch: d, fetched: int(10 * x), again: d, refound: int(20 * x), restarts: true}
+		return size{connect: d, client: memory{x * 1024, 2 * x * 1024, 3 * x * 1024}, retain: d, fetch: d, fetched: int(10 * x), again: d, refound: int(20 * x), restarts: true}
 	}
 	for want, o := range map[string]nodeOptions{
 		"| x | 2.00 s | 2.0 KiB | 4.0 KiB, 6.0 KiB | 2.00 s | 20 in 2.00 s | 40 in 2.00 s |\n": {clients: 1, retained: 1},
@@ -59,32 +59,37 @@ func TestSizeLine(t *testing.T) {
 	}
 }
 
-// What is started must be what the README says, and the books must balance.
-func TestNodeIsMeasured(t *testing.T) {
-	dir := t.TempDir()
-	program, err := buildClinkd(t.Context(), dir)
+// builtStage has clinkd, and no peer.
+func builtStage(t *testing.T) *stage {
+	t.Helper()
+	s, err := setUp(t.Context(), common{alone: true}, true, io.Discard)
+	t.Cleanup(s.remove)
 	if err != nil {
 		t.Fatal(err)
 	}
+	return s
+}
+
+// What is started must be what the README says, and the books must balance.
+func TestNodeIsMeasured(t *testing.T) {
 	o, err := parseNode(strings.Fields("-alone -rounds 1 -duration 100ms -warm-up 10ms -fans 2:3 -clients 200 -retained 300"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m := maker{"clinkd", func(ctx context.Context, dir, addr, pprof string) (*pair, error) {
-		return startClinkdNode(ctx, dir, program, addr, pprof, nil)
-	}}
+	st := builtStage(t)
+	makers := st.nodes(true, false)
 	var out strings.Builder
-	if err := compareFans(t.Context(), o, []maker{m}, dir, &out); err != nil {
+	if err := compareFans(t.Context(), o, makers, st.dir, &out); err != nil {
 		t.Fatal(err)
 	}
 	if !strings.Contains(out.String(), "| QoS 1, 64 B, 2:3 | ") || !strings.Contains(out.String(), "clinkd 0, 0, 0") {
 		t.Errorf("got\n%s", &out)
 	}
-	s, err := measureSize(t.Context(), o, m, dir+"/size")
-	if err != nil || s.connect <= 0 || s.stacks <= 0 || s.retain <= 0 || s.fetched != 300 {
+	s, err := measureSize(t.Context(), o, makers[0], st.dir+"/size")
+	if err != nil || s.connect <= 0 || s.client.Stacks <= 0 || s.retain <= 0 || s.fetched != 300 {
 		t.Errorf("got %+v, %v", s, err)
 	}
-	res, err := compiler.Compile(t.Context(), os.DirFS(dir+"/size/clinkd/topology"), compiler.Options{Now: time.Now()})
+	res, err := compiler.Compile(t.Context(), os.DirFS(st.dir+"/size/clinkd/topology"), compiler.Options{Now: time.Now()})
 	if err != nil || len(res.Findings) > 0 {
 		t.Errorf("the topology: %v, %v", res.Findings, err)
 	}

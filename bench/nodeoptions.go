@@ -5,18 +5,17 @@ import (
 	"flag"
 	"fmt"
 	"strings"
-	"time"
 )
 
 // nodeOptions are the flags of bench node, checked.
 type nodeOptions struct {
-	options         // rounds, times, QoS, window and version
-	size     int    // of a payload
-	fans     []fan  // publishers and subscribers of each case
-	clients  int    // that connect and stay idle
-	retained int    // messages that a fresh subscriber gets
-	restart  bool   // and again after a restart
-	flags    string // further ones of clinkd run
+	common
+	size     int   // of a payload
+	fans     []fan // publishers and subscribers of each case
+	clients  int   // that connect and stay idle
+	retained int   // messages that a fresh subscriber gets
+	restart  bool  // and again after a restart
+	extra    string
 }
 
 // A fan is how many publishers meet how many subscribers.
@@ -27,38 +26,20 @@ func (f fan) String() string { return fmt.Sprintf("%d:%d", f.publishers, f.subsc
 func parseNode(args []string) (nodeOptions, error) {
 	var o nodeOptions
 	fs := flag.NewFlagSet("bench node", flag.ContinueOnError)
-	fs.IntVar(&o.rounds, "rounds", 3, "`times` each case is measured, peer and clinkd in turn")
-	fs.DurationVar(&o.duration, "duration", 3*time.Second, "measured `time` of a round")
-	fs.DurationVar(&o.warmUp, "warm-up", 500*time.Millisecond, "`time` before the measured time")
-	qos := fs.String("qos", "0,1", "`list` of QoS levels")
+	o.flags(fs, 3, 1000, "`messages` of all publishers together that may be on the way")
 	fans := fs.String("fans", "1:1,1:100,100:1", "`list` of publishers:subscribers; each subscriber gets everything; empty for none")
 	fs.IntVar(&o.size, "size", 64, "payload in `bytes`")
-	fs.IntVar(&o.window, "window", 1000, "`messages` of all publishers together that may be on the way")
-	fs.IntVar(&o.version, "mqtt", 4, "protocol `version` of the clients: 4 (3.1.1) or 5")
 	fs.IntVar(&o.clients, "clients", 10_000, "`number` of clients that connect and stay idle; 0 for none")
 	fs.IntVar(&o.retained, "retained", 100_000, "`number` of retained messages for a fresh subscriber; 0 for none")
 	fs.BoolVar(&o.restart, "restart", false, "count the retained messages again after a restart; mosquitto then has a store")
-	fs.StringVar(&o.flags, "clinkd", "", "further `flags` of clinkd run, separated by spaces")
-	fs.BoolVar(&o.alone, "alone", false, "without mosquitto: absolute figures only")
-	fs.StringVar(&o.profiles, "profiles", "", "write a CPU profile of clinkd for each fan, and a heap profile of the idle clients, into `DIR`")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return o, err
-		}
-		return o, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	var errs [2]error
-	o.qos, errs[0] = numbers("-qos", *qos, 0, 1)
-	o.fans, errs[1] = parseFans(*fans)
-	if err := errors.Join(errs[0], errs[1], o.checkNode(), o.check(fs.Args())); err != nil {
-		return o, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	return o, nil
+	fs.StringVar(&o.extra, "clinkd", "", "further `flags` of clinkd run, separated by spaces")
+	return o, parseFlags(fs, args, func() (err error) {
+		o.fans, err = parseFans(*fans)
+		return errors.Join(err, o.check())
+	})
 }
 
-func (o *nodeOptions) checkNode() error {
-	o.sizes = []int{o.size}
-	o.target = []string{} // nothing that runs already is measured
+func (o *nodeOptions) check() error {
 	switch {
 	case o.size < 20 || o.size > 1<<20:
 		return errors.New("-size is from 20 to 1048576")
@@ -67,7 +48,7 @@ func (o *nodeOptions) checkNode() error {
 	case o.retained < 0 || o.retained > 10_000_000:
 		return errors.New("-retained is from 0 to 10000000")
 	}
-	return nil
+	return o.common.check()
 }
 
 func parseFans(list string) ([]fan, error) {

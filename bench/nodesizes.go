@@ -4,10 +4,7 @@ import (
 	"context"
 	"fmt"
 	"io"
-	"net/http"
 	"path/filepath"
-	"regexp"
-	"strconv"
 	"time"
 
 	"clink/bench/loadgen"
@@ -16,9 +13,7 @@ import (
 // A size is what one round found of a broker's memory and patience.
 type size struct {
 	connect  time.Duration // until all clients are connected and subscribed
-	rss      float64       // bytes more resident, per client
-	heap     float64       // bytes more of live heap, per client; clinkd only
-	stacks   float64       // bytes more of stacks, per client; clinkd only
+	client   memory        // more, for each client
 	retain   time.Duration // until all retained messages are acknowledged
 	fetch    time.Duration // until a fresh subscriber has them
 	fetched  int
@@ -89,69 +84,25 @@ func measureSize(ctx context.Context, o nodeOptions, m maker, dir string) (s siz
 // measureCrowd takes what the process holds before and after the clients
 // connect.
 func (p *pair) measureCrowd(ctx context.Context, o nodeOptions, s *size) error {
-	before, err := p.held(ctx)
+	before, err := p.held(ctx, 0)
 	if err != nil {
 		return err
 	}
 	crowd, err := loadgen.Gather(ctx, loadgen.Config{SubscribeAt: p.subscribe, Version: byte(o.version), ConnectWithin: 2 * time.Minute}, o.clients)
 	if err != nil {
-		return fmt.Errorf("%s: %w", p.name, err)
+		return fmt.Errorf("%s: %w", p.name, p.blame(err))
 	}
 	defer crowd.Close()
 	s.connect = crowd.Took
-	rss := usage(p.pids).RSS // as it comes, with what garbage there is
-	after, err := p.held(ctx)
+	after, err := p.held(ctx, 0)
 	if err != nil {
 		return err
 	}
-	n := float64(o.clients)
-	s.rss = float64(rss-before.rss) / n
-	s.heap, s.stacks = (after.heap-before.heap)/n, (after.stacks-before.stacks)/n
+	s.client = after.less(before, o.clients)
 	if o.profiles == "" || len(p.profile) == 0 {
 		return nil
 	}
 	return fetch(ctx, "http://"+p.profile[0]+"/debug/pprof/heap", filepath.Join(o.profiles, "idle-heap.pprof"))
-}
-
-// Memory is what a process holds.
-type memory struct {
-	rss          int64
-	heap, stacks float64
-}
-
-var memoryLine = regexp.MustCompile(`(?m)^# (HeapAlloc|Stack) = (\d+)`)
-
-// held reads it; of clinkd the heap too, after a garbage collection.
-func (p *pair) held(ctx context.Context) (m memory, err error) {
-	m.rss = usage(p.pids).RSS
-	if len(p.profile) == 0 {
-		return m, nil
-	}
-	text, err := get(ctx, "http://"+p.profile[0]+"/debug/pprof/heap?gc=1&debug=1")
-	if err != nil {
-		return m, err
-	}
-	of := map[string]*float64{"HeapAlloc": &m.heap, "Stack": &m.stacks}
-	for _, f := range memoryLine.FindAllSubmatch(text, -1) {
-		if *of[string(f[1])], err = strconv.ParseFloat(string(f[2]), 64); err != nil {
-			return m, err
-		}
-	}
-	return m, nil
-}
-
-func get(ctx context.Context, url string) ([]byte, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
-	if err != nil {
-		return nil, err
-	}
-	req.Close = true
-	res, err := http.DefaultClient.Do(req)
-	if err != nil {
-		return nil, err
-	}
-	defer res.Body.Close()
-	return io.ReadAll(res.Body)
 }
 
 func sizeLine(w io.Writer, name string, o nodeOptions, l []size) {
@@ -166,9 +117,9 @@ func sizeLine(w io.Writer, name string, o nodeOptions, l []size) {
 	cells := [6]string{"-", "-", "-", "-", "-", "-"}
 	if o.clients > 0 {
 		cells[0] = fmt.Sprintf("%.2f s", of(func(s size) float64 { return s.connect.Seconds() }))
-		cells[1] = kib(of(func(s size) float64 { return s.rss }))
-		if heap := of(func(s size) float64 { return s.heap }); heap > 0 {
-			cells[2] = kib(heap) + ", " + kib(of(func(s size) float64 { return s.stacks }))
+		cells[1] = kib(of(func(s size) float64 { return s.client.RSS }))
+		if heap := of(func(s size) float64 { return s.client.Heap }); heap > 0 {
+			cells[2] = kib(heap) + ", " + kib(of(func(s size) float64 { return s.client.Stacks }))
 		}
 	}
 	if o.retained > 0 {

@@ -15,14 +15,15 @@ import (
 )
 
 // A pair is two joined brokers: publishers at one, the subscriber at the
-// other.
+// other. Of a single node, both are the same.
 type pair struct {
 	name               string
 	publish, subscribe string // addresses
 	username, password string
 	processes          []*process // started here
 	pids               []int
-	profile            []string // addresses of their profiles, in the order of processes
+	profile            []string    // addresses of their profiles, in the order of processes; clinkd only
+	between            []*cutProxy // what the link goes through, if it can be cut
 }
 
 func (p *pair) start(ctx context.Context, dir, name, addr, program string, args ...string) error {
@@ -40,36 +41,64 @@ func (p *pair) wait() {
 	for _, q := range p.processes {
 		<-q.done
 	}
-}
-
-// A load is one case of the comparison.
-type load struct {
-	qos, size int
-	fan       fan // of one node; zero: a link
-}
-
-func (l load) String() string {
-	unit := fmt.Sprintf("%d B", l.size)
-	if l.size%1024 == 0 {
-		unit = fmt.Sprintf("%d KiB", l.size/1024)
+	for _, x := range p.between {
+		x.close()
 	}
-	if l.fan != (fan{}) {
-		return fmt.Sprintf("QoS %d, %s, %v", l.qos, unit, l.fan)
-	}
-	return fmt.Sprintf("QoS %d, %s", l.qos, unit)
 }
 
-func (p *pair) measure(ctx context.Context, o options, l load) (loadgen.Result, error) {
-	res, err := loadgen.Run(ctx, loadgen.Config{
+// via returns the addresses to reach the given ones through, after proxies were
+// put between if they shall be.
+func (p *pair) via(cuttable bool, addrs ...string) ([]string, error) {
+	if !cuttable {
+		return addrs, nil
+	}
+	var through []string
+	for _, a := range addrs {
+		x, err := newCutProxy(a)
+		if err != nil {
+			return nil, err
+		}
+		p.between = append(p.between, x)
+		through = append(through, x.addr)
+	}
+	return through, nil
+}
+
+// cut breaks the link; nothing crosses before restore.
+func (p *pair) cut() {
+	for _, x := range p.between {
+		x.cut()
+	}
+}
+
+func (p *pair) restore(ctx context.Context) (err error) {
+	for _, x := range p.between {
+		err = errors.Join(err, x.restore(ctx))
+	}
+	return err
+}
+
+// measure runs one round of a load, or another thing that config asks for.
+func (p *pair) measure(ctx context.Context, c common, l load, change func(*loadgen.Config)) (loadgen.Result, error) {
+	config := loadgen.Config{
 		PublishTo: p.publish, SubscribeAt: p.subscribe, Username: p.username, Password: p.password,
-		TopicPrefix: "fwd/bench", Version: byte(o.version), QoS: byte(l.qos), Size: l.size,
-		Publishers: o.publishers, Subscribers: max(l.fan.subscribers, 1), Window: o.window, Rate: o.rate,
-		WarmUp: o.warmUp, Duration: o.duration,
+		TopicPrefix: "fwd/bench", Version: byte(c.version), QoS: byte(l.QoS), Size: l.Size,
+		Publishers: l.Publishers, Subscribers: l.Subscribers, Window: l.Window, Rate: l.Rate,
+		WarmUp: c.warmUp, Duration: c.duration,
 		Probe: func() loadgen.Usage { return usage(p.pids) },
-	})
-	if err == nil {
-		return res, nil
 	}
+	if change != nil {
+		change(&config)
+	}
+	res, err := loadgen.Run(ctx, config)
+	if err != nil {
+		err = fmt.Errorf("%s, %v: %w", p.name, l, p.blame(err))
+	}
+	return res, err
+}
+
+// blame adds to an error the last words of a process that has ended.
+func (p *pair) blame(err error) error {
 	for _, q := range p.processes {
 		select {
 		case <-q.done:
@@ -77,43 +106,48 @@ func (p *pair) measure(ctx context.Context, o options, l load) (loadgen.Result, 
 		default:
 		}
 	}
-	return res, fmt.Errorf("%s, %v: %w", p.name, l, err)
+	return err
 }
 
 // takeProfiles writes a CPU profile of each process over the time of one more
 // round.
-func (p *pair) takeProfiles(ctx context.Context, o options, l load) error {
+func (p *pair) takeProfiles(ctx context.Context, c common, l load) error {
 	faults := make(chan error, len(p.profile))
 	for i, addr := range p.profile {
-		file := filepath.Join(o.profiles, strings.NewReplacer(" ", "", ",", "-", ":", "to").Replace(fmt.Sprintf("%s-%v.pprof", p.processes[i].name, l)))
-		url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", addr, max(1, int(o.duration/time.Second)))
-		go func() { faults <- fetch(ctx, url, file) }()
+		name := strings.NewReplacer(" ", "", ",", "-", ":", "to", "/", "per").Replace(fmt.Sprintf("%s-%v.pprof", p.processes[i].name, l))
+		url := fmt.Sprintf("http://%s/debug/pprof/profile?seconds=%d", addr, max(1, int(c.duration/time.Second)))
+		go func() { faults <- fetch(ctx, url, filepath.Join(c.profiles, name)) }()
 	}
-	_, err := p.measure(ctx, o, l)
+	_, err := p.measure(ctx, c, l, nil)
 	for range p.profile {
 		err = errors.Join(err, <-faults)
 	}
 	return err
 }
 
-func fetch(ctx context.Context, url, file string) (err error) {
+// get reads what is at url. Its connection ends at once: an open one would be
+// one of the figures.
+func get(ctx context.Context, url string) ([]byte, error) {
 	req, err := http.NewRequestWithContext(ctx, http.MethodGet, url, nil)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	req.Close = true // an open connection would be one of the figures
+	req.Close = true
 	res, err := http.DefaultClient.Do(req)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer res.Body.Close()
 	if res.StatusCode != http.StatusOK {
-		return fmt.Errorf("%s: %s", url, res.Status)
+		return nil, fmt.Errorf("%s: %s", url, res.Status)
 	}
-	f, err := os.Create(file)
+	return io.ReadAll(res.Body)
+}
+
+func fetch(ctx context.Context, url, file string) error {
+	b, err := get(ctx, url)
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(f, res.Body)
-	return errors.Join(err, f.Close())
+	return os.WriteFile(file, b, 0o666)
 }

@@ -7,9 +7,7 @@ import (
 	"flag"
 	"fmt"
 	"io"
-	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 )
@@ -31,25 +29,15 @@ func parsePut(args []string) (putOptions, error) {
 	fs.IntVar(&o.gets, "gets", 500, "`number` of GETs that are timed; 0 for none")
 	fs.IntVar(&o.links, "links", 1000, "`number` of links of the site that is read")
 	fs.StringVar(&o.profiles, "profiles", "", "write a CPU profile of clinkd into `DIR` for each case")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return o, err
+	return o, parseFlags(fs, args, func() error {
+		switch {
+		case o.changes < 2 || o.changes > 100_000, o.row < 0 || o.row > 1_000_000, o.gets < 0 || o.gets > 1_000_000:
+			return errors.New("-changes is from 2 to 100000, -row and -gets from 0 to 1000000")
+		case o.links < 1 || o.links > 5000:
+			return errors.New("-links is from 1 to 5000")
 		}
-		return o, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	var err error
-	switch {
-	case len(fs.Args()) > 0:
-		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case o.changes < 2 || o.changes > 100_000, o.row < 0 || o.row > 1_000_000, o.gets < 0 || o.gets > 1_000_000:
-		err = errors.New("-changes is from 2 to 100000, -row and -gets from 0 to 1000000")
-	case o.links < 1 || o.links > 5000:
-		err = errors.New("-links is from 1 to 5000")
-	}
-	if err != nil {
-		return o, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	return o, nil
+		return nil
+	})
 }
 
 // measurePut times changes over REST and prints the outcome. It has no peer:
@@ -58,16 +46,12 @@ func measurePut(ctx context.Context, o putOptions, w io.Writer) error {
 	if err := needGit(); err != nil {
 		return err
 	}
-	dir, err := os.MkdirTemp("", "clink-bench-")
+	at, err := setUp(ctx, common{alone: true, profiles: o.profiles}, true, w)
+	defer at.remove()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	fmt.Fprintf(w, "%s/%s, %d processors, %s\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
-	program, err := buildClinkd(ctx, dir)
-	if err != nil {
-		return err
-	}
+	dir, program := at.dir, at.clinkd
 	fmt.Fprintln(w, "\n| change | git | times | in force: p50, p99, max | link online: p50, p99, max | CPU of one |\n|---|---|---|---|---|---|")
 	for _, commit := range []bool{false, true} {
 		for _, kind := range []string{"topic", "pair"} {

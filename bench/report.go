@@ -10,35 +10,31 @@ import (
 	"clink/bench/loadgen"
 )
 
-// A report gathers and prints what was measured.
+// A report gathers and prints what was measured of loads.
 type report struct {
-	options
-	w      io.Writer
-	names  []string
-	loads  []load
-	rounds map[load][][]loadgen.Result // by round, then in the order of names
+	w     io.Writer  // of the lines of the rounds
+	Names []string   `json:"brokers"` // the first is what the others are compared with, unless it is alone
+	Cases []loadCase `json:"cases"`
 }
 
-func (r *report) head(pairs []*pair) {
-	how := fmt.Sprintf("each with at most %d messages on the way", r.window)
-	if r.rate > 0 {
-		how = fmt.Sprintf("%d messages a second together", r.rate)
-	}
-	fmt.Fprintf(r.w, "%d publishers at A, %s; 1 subscriber at B; %v a round; MQTT version %d\n\n", r.publishers, how, r.duration, r.version)
-	r.columns(pairs)
+// A loadCase is what came of one load.
+type loadCase struct {
+	Load   load               `json:"load"`
+	Rounds [][]loadgen.Result `json:"rounds"` // by round, then in the order of the report's names
 }
 
 // columns begins the lines of the rounds.
 func (r *report) columns(pairs []*pair) {
+	r.Names = nil
 	for _, p := range pairs {
-		r.names = append(r.names, p.name)
+		r.Names = append(r.Names, p.name)
 	}
-	fmt.Fprintf(r.w, "%-20s %5s  %-10s %9s %9s %8s %9s %9s %7s %5s %6s\n",
+	fmt.Fprintf(r.w, "%-26s %5s  %-10s %9s %9s %8s %9s %9s %7s %5s %6s\n",
 		"case", "round", "brokers", "msg/s", "CPU/msg", "RSS", "p50", "p99", "lost", "twice", "order")
 }
 
 func (r *report) line(l load, round int, name string, x loadgen.Result) {
-	fmt.Fprintf(r.w, "%-20v %5d  %-10s %9.0f %9s %8s %9v %9v %7d %5d %6d\n", l, round+1, name, x.Rate,
+	fmt.Fprintf(r.w, "%-26v %5d  %-10s %9.0f %9s %8s %9v %9v %7d %5d %6d\n", l, round+1, name, x.Rate,
 		known(x.CPU > 0, x.CPUPerMessage().Round(10*time.Nanosecond)), known(x.RSS > 0, fmt.Sprintf("%d MiB", x.RSS>>20)),
 		round3(x.P50), round3(x.P99), x.Lost, x.Duplicates, x.Reordered)
 }
@@ -59,86 +55,110 @@ func round3(d time.Duration) time.Duration {
 	return d.Round(unit)
 }
 
+// add takes one round of a load.
 func (r *report) add(l load, results []loadgen.Result) {
-	if r.rounds == nil {
-		r.rounds = map[load][][]loadgen.Result{}
+	i := slices.IndexFunc(r.Cases, func(c loadCase) bool { return c.Load == l })
+	if i < 0 {
+		i, r.Cases = len(r.Cases), append(r.Cases, loadCase{Load: l})
 	}
-	if r.rounds[l] == nil {
-		r.loads = append(r.loads, l)
-	}
-	r.rounds[l] = append(r.rounds[l], results)
+	r.Cases[i].Rounds = append(r.Cases[i].Rounds, results)
 }
 
 // summary prints a table in Markdown: ratios where there is a peer, medians of
 // plain figures where there is none.
-func (r *report) summary() {
-	if len(r.names) == 1 {
-		r.plain()
+func (r *report) summary(w io.Writer) {
+	if len(r.Cases) == 0 {
 		return
 	}
-	fmt.Fprintf(r.w, "\nMedian over %d rounds of %s / %s in the same round (lowest to highest):\n\n", r.options.rounds, r.names[1], r.names[0])
-	fmt.Fprintln(r.w, "| case | throughput | CPU per message | RSS | p50 | p99 | lost, duplicated, reordered |")
-	fmt.Fprintln(r.w, "|---|---|---|---|---|---|---|")
-	for _, l := range r.loads {
-		cells := []string{l.String()}
-		for _, f := range figures {
-			cells = append(cells, r.ratio(l, f))
-		}
-		fmt.Fprintf(r.w, "| %s | %s |\n", strings.Join(cells, " | "), r.faults(l))
+	if len(r.Names) == 1 {
+		r.plain(w)
+		return
 	}
-}
-
-// figures are the columns that ratios are taken of.
-var figures = []func(loadgen.Result) float64{
-	func(x loadgen.Result) float64 { return x.Rate },
-	func(x loadgen.Result) float64 { return float64(x.CPUPerMessage()) },
-	func(x loadgen.Result) float64 { return float64(x.RSS) },
-	func(x loadgen.Result) float64 { return float64(x.P50) },
-	func(x loadgen.Result) float64 { return float64(x.P99) },
-}
-
-func (r *report) ratio(l load, figure func(loadgen.Result) float64) string {
-	var rs []float64
-	for _, round := range r.rounds[l] {
-		peer, ours := figure(round[0]), figure(round[1])
-		if peer <= 0 || ours <= 0 {
-			return "-"
-		}
-		rs = append(rs, ours/peer)
-	}
-	return fmt.Sprintf("**%.2f** (%.2f to %.2f)", median(rs), slices.Min(rs), slices.Max(rs))
-}
-
-// faults adds up over all rounds, for each pair.
-func (r *report) faults(l load) string {
-	var cells []string
-	for i, name := range r.names {
-		var lost, twice, order uint64
-		for _, round := range r.rounds[l] {
-			lost += round[i].Lost
-			twice += round[i].Duplicates
-			order += round[i].Reordered
-		}
-		cells = append(cells, fmt.Sprintf("%s %d, %d, %d", name, lost, twice, order))
-	}
-	return strings.Join(cells, "; ")
-}
-
-func (r *report) plain() {
-	fmt.Fprintf(r.w, "\nMedian over %d rounds; these are figures of this machine, not claims:\n\n", r.options.rounds)
-	fmt.Fprintln(r.w, "| case | messages/s | CPU per message | p50 | p99 | lost, duplicated, reordered |")
-	fmt.Fprintln(r.w, "|---|---|---|---|---|---|")
-	for _, l := range r.loads {
-		of := func(i int) float64 {
-			var xs []float64
-			for _, round := range r.rounds[l] {
-				xs = append(xs, figures[i](round[0]))
+	fmt.Fprintf(w, "\nMedian over %d rounds of %s / %s in the same round (lowest to highest):\n\n", len(r.Cases[0].Rounds), strings.Join(r.Names[1:], " or "), r.Names[0])
+	fmt.Fprintln(w, "| case | throughput | CPU per message | RSS | p50 | p99 | lost, duplicated, reordered |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|---|")
+	for _, c := range r.Cases {
+		for i := 1; i < len(r.Names); i++ {
+			cells := []string{c.Load.String()}
+			if len(r.Names) > 2 {
+				cells[0] += ", " + r.Names[i]
 			}
-			return median(xs)
+			for _, f := range figures {
+				cells = append(cells, spreadOf(c.ratios(i, f)))
+			}
+			fmt.Fprintf(w, "| %s | %s; %s |\n", strings.Join(cells, " | "), c.faults(r.Names, 0), c.faults(r.Names, i))
 		}
-		fmt.Fprintf(r.w, "| %v | %.0f | %s | %v | %v | %s |\n", l, of(0), known(of(1) > 0, time.Duration(of(1))),
-			round3(time.Duration(of(3))), round3(time.Duration(of(4))), r.faults(l))
 	}
+}
+
+// A figure is one of the columns that ratios are taken of.
+type figure func(loadgen.Result) float64
+
+var (
+	rateOf figure = func(x loadgen.Result) float64 { return x.Rate }
+	cpuOf  figure = func(x loadgen.Result) float64 { return float64(x.CPUPerMessage()) }
+	rssOf  figure = func(x loadgen.Result) float64 { return float64(x.RSS) }
+	p50Of  figure = func(x loadgen.Result) float64 { return float64(x.P50) }
+	p99Of  figure = func(x loadgen.Result) float64 { return float64(x.P99) }
+)
+
+var figures = []figure{rateOf, cpuOf, rssOf, p50Of, p99Of}
+
+// ratios are those of the i-th brokers to the first, round by round; none where
+// one of them is not known.
+func (c loadCase) ratios(i int, f figure) []float64 {
+	var rs []float64
+	for _, round := range c.Rounds {
+		peer, other := f(round[0]), f(round[i])
+		if peer <= 0 || other <= 0 {
+			return nil
+		}
+		rs = append(rs, other/peer)
+	}
+	return rs
+}
+
+// of are the plain figures of the i-th brokers.
+func (c loadCase) of(i int, f figure) []float64 {
+	var xs []float64
+	for _, round := range c.Rounds {
+		xs = append(xs, f(round[i]))
+	}
+	return xs
+}
+
+// faults adds up over all rounds.
+func (c loadCase) faults(names []string, i int) string {
+	lost, twice, order := c.counts(i)
+	return fmt.Sprintf("%s %d, %d, %d", names[i], lost, twice, order)
+}
+
+func (c loadCase) counts(i int) (lost, twice, order uint64) {
+	for _, round := range c.Rounds {
+		lost += round[i].Lost
+		twice += round[i].Duplicates
+		order += round[i].Reordered
+	}
+	return lost, twice, order
+}
+
+func (r *report) plain(w io.Writer) {
+	fmt.Fprintf(w, "\nMedian over %d rounds; these are figures of this machine, not claims:\n\n", len(r.Cases[0].Rounds))
+	fmt.Fprintln(w, "| case | messages/s | CPU per message | p50 | p99 | lost, duplicated, reordered |")
+	fmt.Fprintln(w, "|---|---|---|---|---|---|")
+	for _, c := range r.Cases {
+		cpu := median(c.of(0, cpuOf))
+		fmt.Fprintf(w, "| %v | %.0f | %s | %v | %v | %s |\n", c.Load, median(c.of(0, rateOf)), known(cpu > 0, time.Duration(cpu)),
+			round3(time.Duration(median(c.of(0, p50Of)))), round3(time.Duration(median(c.of(0, p99Of)))), c.faults(r.Names, 0))
+	}
+}
+
+// spreadOf is the median with the lowest and the highest.
+func spreadOf(xs []float64) string {
+	if len(xs) == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("**%.2f** (%.2f to %.2f)", median(xs), slices.Min(xs), slices.Max(xs))
 }
 
 // median of at least one number.

@@ -2,7 +2,6 @@ package main
 
 import (
 	"context"
-	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -10,7 +9,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"runtime/debug"
 	"strings"
 	"time"
@@ -29,25 +27,13 @@ func parseVet(args []string) (vetOptions, error) {
 	fs.IntVar(&o.rounds, "rounds", 3, "`times` each case is measured, peer and clinkc in turn")
 	names := fs.String("cases", "", "`list` of topologies instead of all: "+strings.Join(vetCaseNames(), ","))
 	fs.BoolVar(&o.alone, "alone", false, "without cue vet: absolute figures only")
-	if err := fs.Parse(args); err != nil {
-		if errors.Is(err, flag.ErrHelp) {
-			return o, err
+	return o, parseFlags(fs, args, func() (err error) {
+		if o.rounds < 1 || o.rounds > 100 {
+			return fmt.Errorf("-rounds %d: from 1 to 100", o.rounds)
 		}
-		return o, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	var err error
-	switch {
-	case len(fs.Args()) > 0:
-		err = fmt.Errorf("unexpected argument %q", fs.Arg(0))
-	case o.rounds < 1 || o.rounds > 100:
-		err = fmt.Errorf("-rounds %d: from 1 to 100", o.rounds)
-	default:
 		o.cases, err = chooseVetCases(*names)
-	}
-	if err != nil {
-		return o, fmt.Errorf("%w: %w", errUsage, err)
-	}
-	return o, nil
+		return err
+	})
 }
 
 // A cost is what one run of a program took.
@@ -59,12 +45,12 @@ type cost struct {
 // compareVet measures clinkc vet, and cue vet -c with the published schema, on
 // the same directories, and prints the outcome.
 func compareVet(ctx context.Context, o vetOptions, w io.Writer) error {
-	dir, err := os.MkdirTemp("", "clink-bench-")
+	at, err := setUp(ctx, common{alone: true}, false, w)
+	defer at.remove()
 	if err != nil {
 		return err
 	}
-	defer os.RemoveAll(dir)
-	fmt.Fprintf(w, "%s/%s, %d processors, %s\n", runtime.GOOS, runtime.GOARCH, runtime.NumCPU(), runtime.Version())
+	dir := at.dir
 	clinkc := filepath.Join(dir, "clinkc")
 	if err := runQuiet(ctx, "", nil, "go", "build", "-o", clinkc, "clink/cmd/clinkc"); err != nil {
 		return err
@@ -91,7 +77,7 @@ func compareVet(ctx context.Context, o vetOptions, w io.Writer) error {
 		}
 		vetLine(w, c, mine, peer)
 		if c.growth {
-			sizes, costs = append(sizes, float64(c.links())), append(costs, median(cpuOf(mine)))
+			sizes, costs = append(sizes, float64(c.links())), append(costs, median(secondsOf(mine)))
 		}
 	}
 	if len(sizes) > 1 {
@@ -165,31 +151,29 @@ func vetLine(w io.Writer, c vetCase, mine, peer []cost) {
 		if len(l) == 0 {
 			return ""
 		}
-		return fmt.Sprintf("%.2f s, %.0f MB", median(cpuOf(l)), median(peaksOf(l)))
+		return fmt.Sprintf("%.2f s, %.0f MB", median(secondsOf(l)), median(peaksOf(l)))
 	}
 	cpu, mem := "", ""
 	if len(peer) > 0 {
-		cpu = ratios(cpuOf(mine), cpuOf(peer))
-		mem = ratios(peaksOf(mine), peaksOf(peer))
+		cpu = spreadOf(ratios(secondsOf(mine), secondsOf(peer)))
+		mem = spreadOf(ratios(peaksOf(mine), peaksOf(peer)))
 	}
 	fmt.Fprintf(w, "| %s | %d | %d | %s | %s | %s | %s |\n", c.name, c.sites, c.links(), cell(mine), cell(peer), cpu, mem)
 }
 
-// ratios is the median of the rounds' ratios, with the lowest and the highest.
-func ratios(a, b []float64) string {
+// ratios are those of the rounds; none where the peer's figures are not known.
+func ratios(a, b []float64) []float64 {
 	l := make([]float64, len(a))
-	least, most := math.Inf(1), 0.0
 	for i := range a {
 		if b[i] == 0 {
-			return ""
+			return nil
 		}
 		l[i] = a[i] / b[i]
-		least, most = min(least, l[i]), max(most, l[i])
 	}
-	return fmt.Sprintf("**%.2f** (%.2f to %.2f)", median(l), least, most)
+	return l
 }
 
-func cpuOf(l []cost) []float64 {
+func secondsOf(l []cost) []float64 {
 	xs := make([]float64, len(l))
 	for i, c := range l {
 		xs[i] = c.cpu.Seconds()

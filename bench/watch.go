@@ -7,6 +7,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -25,11 +26,7 @@ func compareEdits(ctx context.Context, o vetOptions, dir, clinkc string, w io.Wr
 		if err != nil {
 			return err
 		}
-		least, most := costs[0], costs[0]
-		for _, x := range costs {
-			least, most = min(least, x), max(most, x)
-		}
-		fmt.Fprintf(w, "| %s | %d | %d | **%.2f s** (%.2f to %.2f) |\n", c.name, c.sites, c.links(), median(costs), least, most)
+		fmt.Fprintf(w, "| %s | %d | %d | **%.2f s** (%.2f to %.2f) |\n", c.name, c.sites, c.links(), median(costs), slices.Min(costs), slices.Max(costs))
 	}
 	return nil
 }

@@ -19,6 +19,7 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 	c.book(&pk)
 	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
 		c.queue(&pk)
+		c.passOn(&pk)
 	}
 }
 
@@ -35,6 +36,7 @@ func (h *hook) OnQosComplete(cl *mqtt.Client, pk packets.Packet) {
 // 1) or removed (r is -1, or 0 if there was none).
 func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
 	h.n.noteRetained(pk.TopicName)
+	h.n.kept.settled(&pk)
 	h.n.storeRetained(h.n.keeper.store.Load(), pk.TopicName)
 }
 
@@ -159,7 +161,7 @@ func storedMessage(pk *packets.Packet) *store.Message {
 	p := &pk.Properties
 	m := &store.Message{
 		Seq: pk.Created, Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos, Retain: pk.FixedHeader.Retain,
-		Version: pk.ProtocolVersion, Expiry: pk.Expiry, Origin: pk.Origin,
+		Version: pk.ProtocolVersion, Expiry: pk.Expiry, Origin: pk.Origin, Time: markedTime(pk),
 		PayloadFormat: p.PayloadFormat, HasPayloadFormat: p.PayloadFormatFlag,
 		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
 	}

@@ -54,6 +54,9 @@ func (a *acks) begin(c *client, pk *packets.Packet) {
 	if st == nil || pk.FixedHeader.Qos == 0 && !pk.FixedHeader.Retain && st.Sessions() == 0 {
 		return
 	}
+	if st.Swollen() {
+		c.conn.todo.flush()
+	}
 	st.Admit(c.conn.done)
 	if pk.FixedHeader.Qos == 0 || !pk.FixedHeader.Retain && st.Sessions() == 0 {
 		return // whoever keeps a session from now on cannot have subscribed yet
@@ -118,8 +121,11 @@ func (a *acks) abandon() { a.expect = false }
 func (a *acks) send(c *client, got answer, b *store.Batch) {
 	if b == nil && a.length.Load() == 0 {
 		var short [4]byte
-		c.conn.reserve()
-		c.write(got, short[:0])
+		if c.conn.full() {
+			c.conn.todo.flush()
+			c.conn.reserve()
+		}
+		c.write(got, short[:0], &c.conn.todo)
 		return
 	}
 	a.mu.Lock()
@@ -133,12 +139,12 @@ func (a *acks) send(c *client, got answer, b *store.Batch) {
 
 // write writes an answer, with what has gathered in short before it. Most are
 // four bytes, in which 0x00 is not spelt out (MQTT 5.0 §3.4.2.1).
-func (c *client) write(got answer, short []byte) {
+func (c *client) write(got answer, short []byte, out *outbox) {
 	if got.code.Code == packets.CodeSuccess.Code {
-		c.flushShort(append(short, firstByte(got.kind), 2, byte(got.id>>8), byte(got.id)))
+		c.flushShort(append(short, firstByte(got.kind), 2, byte(got.id>>8), byte(got.id)), out)
 		return
 	}
-	c.flushShort(short)
+	c.flushShort(short, out)
 	pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: got.kind}, PacketID: got.id, ReasonCode: got.code.Code}
 	if got.kind == packets.Pubrel {
 		pk.FixedHeader.Qos = 1
@@ -157,11 +163,11 @@ func firstByte(kind byte) byte {
 	return kind << 4
 }
 
-func (c *client) flushShort(b []byte) {
+func (c *client) flushShort(b []byte, out *outbox) {
 	if len(b) == 0 {
 		return
 	}
-	if n, err := c.conn.Write(b); err == nil {
+	if n, err := c.conn.put(b, out); err == nil {
 		info := c.node.server.Info
 		atomic.AddInt64(&info.BytesSent, int64(n))
 		atomic.AddInt64(&info.PacketsSent, int64(n/4))
@@ -181,7 +187,7 @@ func (a *acks) drain(c *client) {
 		a.mu.Unlock()
 		for i := range todo {
 			if b := todo[i].batch; b != nil && !written(b) {
-				c.flushShort(short)
+				c.flushShort(short, nil)
 				short = short[:0]
 				select {
 				case <-b.Done():
@@ -190,13 +196,13 @@ func (a *acks) drain(c *client) {
 			}
 			c.conn.reserve()
 			if todo[i].code.Code != packets.CodeSuccess.Code {
-				c.write(todo[i].answer, short)
+				c.write(todo[i].answer, short, nil)
 				short = short[:0]
 				continue
 			}
 			short = append(short, firstByte(todo[i].kind), 2, byte(todo[i].id>>8), byte(todo[i].id))
 		}
-		c.flushShort(short)
+		c.flushShort(short, nil)
 		short = short[:0]
 		a.mu.Lock()
 		a.spare = todo

@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"sync/atomic"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -18,25 +19,32 @@ func (n *Node) absent(id string) bool {
 
 // keepFor gives a message to the session of a subscriber that has gone since
 // mayHand saw it.
-func (n *Node) keepFor(s *subscriber, pk *packets.Packet) {
+func (n *Node) keepFor(s *subscriber, pk *packets.Packet, out *outbox) {
 	if min(pk.FixedHeader.Qos, s.qos) == 0 {
 		return
 	}
 	if cl, ok := n.server.Clients.Get(s.id); ok {
 		if c := clientOf(cl); c != nil {
-			c.handAssured(pk)
+			c.handAssured(pk, out)
 		}
 	}
 }
 
 // handAssured writes a plain message to c with QoS 1, or puts it aside, after
 // it was booked as not acknowledged.
-func (c *client) handAssured(pk *packets.Packet) {
-	at := c.prompt() && (c.window == nil || c.window.open()) && c.hasPlace()
-	if !at && !c.room(pk.TopicName) {
-		return
+func (c *client) handAssured(pk *packets.Packet, out *outbox) {
+	at := c.prompt() && (c.window == nil || c.window.open()) && c.hasPlace(pk)
+	if !at {
+		out.flush()
+		if !c.roomFor(pk) {
+			return
+		}
 	}
 	id := c.assure(pk)
+	large := int64(len(pk.Payload)) > c.node.bounds.Load().small
+	if large && !at {
+		c.uncharge(int64(len(pk.Payload)))
+	}
 	if id == 0 {
 		if !at {
 			c.queued.Add(-1)
@@ -45,7 +53,7 @@ func (c *client) handAssured(pk *packets.Packet) {
 		return
 	}
 	if at {
-		if (c.window == nil || c.window.try(id)) && c.handed(c.conn.putPlain(pk.TopicName, pk.Payload, c.proto, id)) {
+		if (c.window == nil || c.window.try(id)) && c.handed(c.conn.putPlain(pk.TopicName, pk.Payload, c.proto, id, out)) {
 			return
 		}
 		c.queued.Add(1) // it waits all the same: others were quicker
@@ -53,10 +61,26 @@ func (c *client) handAssured(pk *packets.Packet) {
 	c.overflow.put(c, assured(pk, id))
 }
 
+// roomFor is room for a message whose size is known here.
+func (c *client) roomFor(pk *packets.Packet) bool {
+	size := int64(len(pk.Payload))
+	if size <= c.node.bounds.Load().small {
+		return c.room(pk.TopicName)
+	}
+	name := strings.Clone(pk.TopicName) // the address is what the table goes by
+	c.node.large.enter(name, size)
+	defer c.node.large.leave(name)
+	return c.room(name)
+}
+
 // hasPlace reports whether a session has so little to acknowledge that nobody
 // needs to be waited for.
-func (c *client) hasPlace() bool {
-	kept, most := c.cl.State.Inflight.Len(), c.node.bounds.Load().queue
+func (c *client) hasPlace(pk *packets.Packet) bool {
+	b := c.node.bounds.Load()
+	if size := int64(len(pk.Payload)); size > b.small && !c.fits(size, b.queueBytes) {
+		return false
+	}
+	kept, most := c.cl.State.Inflight.Len(), b.queue
 	if kept < most/2 && c.lagging.Load() {
 		c.lagging.Store(false)
 	}
@@ -75,9 +99,16 @@ func (c *client) assure(pk *packets.Packet) uint16 {
 		return id
 	}
 	atomic.AddInt64(&c.node.server.Info.Inflight, 1)
+	if size := int64(len(pk.Payload)); size > c.node.bounds.Load().small {
+		c.held.add(id, size)
+	}
 	if c.kept.Load() {
 		out := assured(pk, id)
 		c.queue(&out)
+	}
+	if c.heir.Load() != nil { // the connection has ended, and nothing can be written to it
+		out := assured(pk, id)
+		c.passOn(&out)
 	}
 	return id
 }

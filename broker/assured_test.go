@@ -181,11 +181,11 @@ func TestAssuredIsShort(t *testing.T) {
 	m := Message{Topic: "s/t", QoS: 1, Payload: []byte("x")}
 	pk := m.packet(0)
 	eventually(t, "nothing is on the engine's road", func() bool { return n.connected("r").overflow.aboard.Load() == 0 })
-	if !n.spread(&pk) {
+	if !n.spread(&pk, nil) {
 		t.Error("it took the engine's road")
 	}
 	pk.TopicName = "$x"
-	if n.spread(&pk) {
+	if n.spread(&pk, nil) {
 		t.Error("a $ topic did not take the engine's road")
 	}
 }

@@ -164,7 +164,7 @@ func BenchmarkSpread(b *testing.B) {
 	pk := m.packet(0)
 	b.ReportAllocs()
 	for b.Loop() {
-		if !n.spread(&pk) {
+		if !n.spread(&pk, nil) {
 			b.Fatal("it took the engine's road")
 		}
 	}
@@ -176,8 +176,8 @@ func BenchmarkEncode(b *testing.B) {
 	payload := make([]byte, 64)
 	b.ReportAllocs()
 	for b.Loop() {
-		k.buf = k.buf[:0]
-		if k.putPlain("site/1/device/2/up", payload, 5, 0) == 0 {
+		k.buf, k.cuts, k.size = k.buf[:0], nil, 0
+		if k.putPlain("site/1/device/2/up", payload, 5, 0, nil) == 0 {
 			b.Fatal("not written")
 		}
 	}

@@ -277,6 +277,7 @@ func (e *endpoint) serveConn(c net.Conn, from origin) {
 		return
 	}
 	err := e.establish(k)
+	k.todo.flush()
 	k.Close()
 	cl := k.client.Load()
 	if cl == nil {

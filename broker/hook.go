@@ -3,6 +3,7 @@ package broker
 import (
 	"strings"
 	"sync/atomic"
+	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -115,12 +116,16 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		if cl == h.n.local {
 			pk.Origin, pk.Connect.ClientIdentifier = pk.Connect.ClientIdentifier, ""
 		}
-		if h.n.spread(&pk) {
+		if h.n.spread(&pk, nil) {
 			return pk, packets.CodeSuccessIgnore
 		}
 		markTicket(&pk, h.n.grace.enter())
 		h.n.admitPublish(&pk)
 		return pk, nil
+	}
+	if pk.Connect.WillQos == markBegun {
+		pk.Connect.WillQos = 0
+		return c.longRoad(pk), nil
 	}
 	if pk.FixedHeader.Qos == 2 {
 		if err := c.receive(pk.PacketID); err != nil {
@@ -139,18 +144,27 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 	if c.session != nil && underLink(pk.TopicName) {
 		return pk, c.control(&pk)
 	}
+	if pk.FixedHeader.Retain {
+		markTime(&pk, time.Now())
+	}
 	if h.n.handler != nil {
 		h.n.handler.Published(c.message(&pk))
 	}
-	if h.n.spread(&pk) {
+	if h.n.spread(&pk, &c.conn.todo) {
 		c.answerPublish(&pk, packets.CodeSuccess)
 		return pk, packets.CodeSuccessIgnore
 	}
-	c.ticket = h.n.grace.enter()
+	return c.longRoad(pk), nil
+}
+
+// longRoad prepares a publish for the engine, and answers it.
+func (c *client) longRoad(pk packets.Packet) packets.Packet {
+	c.conn.todo.flush() // the engine may wait
+	c.ticket = c.node.grace.enter()
 	markTicket(&pk, c.ticket)
 	markRetain(&pk, pk.FixedHeader.Retain)
 	var kept bool
-	c.entered, kept = h.n.admitPublish(&pk)
+	c.entered, kept = c.node.admitPublish(&pk)
 	if c.wantsOwn(pk.TopicName) {
 		pk.Origin = anonymous
 	}
@@ -159,7 +173,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		code = packets.Code{Code: packets.ErrQuotaExceeded.Code, Reason: "not retained"}
 	}
 	c.answerPublish(&pk, code)
-	return pk, nil
+	return pk
 }
 
 // OnPublished is called after the delivery.

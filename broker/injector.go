@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -26,9 +27,31 @@ func (n *Node) Injector(name string) *Injector {
 // is dropped and counted. It stores nothing: the retain flag reaches the
 // subscriptions with Retain As Published, and that is all. [Handler.Published]
 // never sees m. It does not wait for the store: where it is called from within
-// [Handler.Control], the session's acknowledgement waits. A message that no client could have published (topic with a
-// wildcard, under $SYS/ or $LINK/, a property that is no UTF-8) is an error.
-func (i *Injector) Inject(m *Message) error {
+// [Handler.Control], the session's acknowledgement waits. A message that no
+// client could have published (topic with a wildcard, under $SYS/ or $LINK/, a
+// property that is no UTF-8) is an error.
+func (i *Injector) Inject(m *Message) error { return i.inject(m, false, nil) }
+
+// InjectFrom is Inject from within [Handler.Control] for s: what is small is
+// written when the session has nothing more to hand over for now.
+func (i *Injector) InjectFrom(s *Session, m *Message) error {
+	return i.inject(m, false, s.outbox())
+}
+
+// outbox is where what is small waits for the end of what s hands over.
+func (s *Session) outbox() *outbox {
+	if s == nil {
+		return nil
+	}
+	return &s.c.conn.todo
+}
+
+// Keep is Inject, but what is to be retained is retained here, or with an empty
+// payload removed, as if a client of the node had published it. S is the session
+// that [Handler.Control] is called for, nil if it is not.
+func (i *Injector) Keep(s *Session, m *Message) error { return i.inject(m, m.Retain, s.outbox()) }
+
+func (i *Injector) inject(m *Message, retain bool, out *outbox) error {
 	if err := m.validate(); err != nil {
 		return fmt.Errorf("inject: %w", err)
 	}
@@ -38,8 +61,13 @@ func (i *Injector) Inject(m *Message) error {
 		return nil
 	}
 	pk := m.packet(left)
-	pk.FixedHeader.Retain = false
+	pk.FixedHeader.Retain = retain
 	markRetain(&pk, m.Retain)
+	if !retain && i.n.spreadInjected(&pk, i.cl.ID, out) {
+		i.n.drops.injected.Add(1)
+		return nil
+	}
+	out.flush() // the longer road may wait
 	if err := i.n.server.InjectPacket(i.cl, pk); err != nil {
 		return fmt.Errorf("inject: %w", err)
 	}
@@ -61,3 +89,15 @@ func markRetain(pk *packets.Packet, retained bool) { pk.Connect.WillRetain = ret
 func markedRetain(pk *packets.Packet) bool         { return pk.Connect.WillRetain }
 func markTicket(pk *packets.Packet, t ticket)      { pk.Connect.Keepalive = t }
 func markedTicket(pk *packets.Packet) ticket       { return pk.Connect.Keepalive }
+
+// spreadInjected delivers a plain message past the engine, and reports whether
+// it did.
+func (n *Node) spreadInjected(pk *packets.Packet, origin string, out *outbox) bool {
+	pk.ProtocolVersion, pk.Origin, pk.Created = 5, origin, n.seq.Add(1)
+	if !n.spread(pk, out) {
+		return false
+	}
+	atomic.AddInt64(&n.server.Info.PacketsReceived, 1)
+	atomic.AddInt64(&n.server.Info.MessagesReceived, 1)
+	return true
+}

@@ -36,7 +36,22 @@ type Message struct {
 	ResponseTopic    string
 	CorrelationData  []byte
 	User             []UserProperty // in order, names may repeat
+
+	out *outbox // the publisher's; nil: it has none
 }
+
+// Soon has f.Flush called when the publisher's connection has nothing more to
+// hand over for now, or at once if the message did not come over one. It is for
+// [Handler.Published] while it runs.
+func (m *Message) Soon(f interface{ Flush() }) {
+	if m.out == nil || !m.out.has(f) && !m.out.take(f) {
+		f.Flush()
+	}
+}
+
+// Settle does what was put off until the publisher's connection waits. A
+// handler must call it before it waits for anything.
+func (m *Message) Settle() { m.out.flush() }
 
 // A UserProperty is one name and value (MQTT 5.0 §3.3.2.3.7).
 type UserProperty struct{ Key, Value string }
@@ -114,7 +129,7 @@ func (c *client) message(pk *packets.Packet) *Message {
 	m := &Message{
 		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,
 		Dup: pk.FixedHeader.Dup, Retain: pk.FixedHeader.Retain,
-		ClientID: c.id, Username: c.username, ProtoVersion: c.proto, Peer: c.peer, Time: time.Now(),
+		ClientID: c.id, Username: c.username, ProtoVersion: c.proto, Peer: c.peer, Time: c.publishedAt(pk), out: &c.conn.todo,
 		PayloadFormat: p.PayloadFormat, HasPayloadFormat: p.PayloadFormatFlag,
 		Expiry: p.MessageExpiryInterval, HasExpiry: p.MessageExpiryInterval > 0,
 		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
@@ -155,6 +170,9 @@ func (m *Message) packet(expiry uint32) packets.Packet {
 		for i, u := range m.User {
 			pk.Properties.User[i] = packets.UserProperty{Key: u.Key, Val: u.Value}
 		}
+	}
+	if m.Retain {
+		markTime(&pk, m.Time)
 	}
 	return pk
 }

@@ -253,5 +253,6 @@ func restoredPacket(m *store.Message) packets.Packet {
 	for _, u := range m.User {
 		pk.Properties.User = append(pk.Properties.User, packets.UserProperty{Key: u[0], Val: u[1]})
 	}
+	markTime(&pk, time.UnixMilli(m.Time))
 	return pk
 }

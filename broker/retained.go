@@ -13,6 +13,9 @@ type kept struct {
 	mu    sync.Mutex
 	sizes map[string]int64
 	bytes int64
+
+	coming map[string]int // admitted, and not yet with the engine
+	gone   removals
 }
 
 func (k *kept) len() int {
@@ -32,6 +35,10 @@ func (k *kept) totals() (count int, bytes int64) {
 func (k *kept) admits(name string, size int64, b *bounds) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
+	return k.fits(name, size, b)
+}
+
+func (k *kept) fits(name string, size int64, b *bounds) bool {
 	old, there := k.sizes[name]
 	if !there && b.retained > 0 && len(k.sizes) >= b.retained {
 		return false
@@ -97,6 +104,9 @@ func (n *Node) admitPublish(pk *packets.Packet) (entered string, retained bool) 
 	}
 	if size <= b.small && !pk.FixedHeader.Retain {
 		return "", retained
+	}
+	if pk.FixedHeader.Retain {
+		n.kept.expect(pk.TopicName)
 	}
 	pk.TopicName = strings.Clone(pk.TopicName)
 	n.large.enter(pk.TopicName, size)

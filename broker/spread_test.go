@@ -179,7 +179,7 @@ func TestSpreadDoesNotAllocate(t *testing.T) {
 	warm(t, n, pk.Topic)
 	p := pk.packet(0)
 	if got := testing.AllocsPerRun(100, func() {
-		if !n.spread(&p) {
+		if !n.spread(&p, nil) {
 			t.Fatal("it took the engine's road")
 		}
 	}); got != 0 {
@@ -187,8 +187,8 @@ func TestSpreadDoesNotAllocate(t *testing.T) {
 	}
 	k := &conn{flushing: true}
 	if got := testing.AllocsPerRun(100, func() {
-		k.buf = k.buf[:0]
-		if k.putPlain(pk.Topic, pk.Payload, 5, 0) == 0 {
+		k.buf, k.cuts, k.size = k.buf[:0], nil, 0
+		if k.putPlain(pk.Topic, pk.Payload, 5, 0, nil) == 0 {
 			t.Fatal("not written")
 		}
 	}); got != 0 {

@@ -28,6 +28,7 @@ type linkAnswer struct {
 type nodeStatus struct {
 	Node   string `json:"node"`
 	Status string `json:"status"`
+	Reason string `json:"reason,omitempty"`
 }
 
 // inbound joins what the source says of an external peer's half with what is
@@ -49,7 +50,7 @@ func answer(l Link) linkAnswer {
 	a := linkAnswer{
 		Link:        l.Link,
 		Status:      l.Observed.State,
-		NodeStatus:  []nodeStatus{{l.Observed.Node, l.Observed.State}},
+		NodeStatus:  []nodeStatus{{l.Observed.Node, l.Observed.State, l.Observed.Reason}},
 		Replication: l.Observed.Replication,
 		Inbound:     inbound{Presence: l.Observed.Inbound},
 		Source:      source{l.Pos.File, l.Pos.Line, l.Revision},

@@ -15,7 +15,11 @@ import (
 type handler struct{ *Engine }
 
 // A visitor is what a link session's actor_init said.
-type visitor struct{ actor extrouter.Actor }
+type visitor struct {
+	actor    extrouter.Actor
+	features int64
+	afresh   bool // every route of this session is new to the link's supply
+}
 
 // Reasons for which what a peer sends is dropped; see also inbound.go.
 const (
@@ -42,6 +46,7 @@ func (h handler) Control(s *broker.Session, m *broker.Message) broker.Verdict {
 func (h handler) Closed(s *broker.Session) {
 	h.mu.Lock()
 	delete(h.visits, s)
+	delete(h.turnedAway, s)
 	h.mu.Unlock()
 	if l := (*h.links.Load())[s.Peer()]; l != nil {
 		l.gate.leave(s)
@@ -100,6 +105,7 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 		return broker.ProtocolError
 	}
 	ack := wire.ActorInitAck{Actor: p.Actor, Version: 1}
+	h.mark(s, p.Target)
 	l := (*h.links.Load())[s.Peer()]
 	if ack.Error = h.objection(l, p.Target); ack.Error != "" {
 		h.fault(s.Peer(), "a peer's handshake is rejected", "reason", ack.Error, "target", short(p.Target))
@@ -119,11 +125,22 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 		return broker.ProtocolError
 	}
 	h.mu.Lock()
-	h.visits[s] = visitor{a}
+	h.visits[s] = visitor{a, p.Features, l.supply.asked(p.Features&wire.FeatureRetained != 0, created)}
+	delete(h.turnedAway, s)
 	h.mu.Unlock()
-	l.heard(s)
+	if a := l.announcer.Load(); a != nil && l.presence.get().State == topology.InboundExpired {
+		// EMQX up to 5.8.1 is deaf while its last link is disabled, and then
+		// acknowledges routes of an actor that it has forgotten.
+		a.Renew()
+	}
+	if l.heard(s); created {
+		l.doubtFor(time.Now(), announcing)
+	}
 	l.hurry()
 	ack.NeedBootstrap = created
+	if p.Features != 0 {
+		ack.Features = wire.FeatureClink
+	}
 	return h.reply(s, m, ack)
 }
 
@@ -140,15 +157,37 @@ func (h handler) here(s *broker.Session) bool {
 	return false
 }
 
+// mark notes, before it is decided, that a session's handshake may be rejected:
+// so whoever makes it acceptable meanwhile finds it.
+func (h handler) mark(s *broker.Session, target string) {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	h.turnedAway[s] = target
+}
+
+// invite ends the sessions of a peer whose handshake was rejected and would not
+// be any more: EMQX up to 5.8.1 stays connected after a rejection, and does not
+// ask again.
+func (e *Engine) invite(peer string) {
+	l := (*e.links.Load())[peer]
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	for s, target := range e.turnedAway {
+		if s.Peer() == peer && e.objection(l, target) == "" {
+			s.Disconnect(administrativeAction)
+		}
+	}
+}
+
 // objection returns why a handshake is rejected, or "" (section 6; that a
 // disabled link is told before a wrong name was seen live).
-func (h handler) objection(l *link, target string) string {
+func (e *Engine) objection(l *link, target string) string {
 	switch {
 	case l == nil:
 		return wire.UnknownCluster
 	case !l.cfg.Load().Enable:
 		return wire.LinkDisabled
-	case target != h.opts.Cluster:
+	case target != e.opts.Cluster:
 		return wire.BadRemoteName
 	}
 	return ""
@@ -167,15 +206,20 @@ func (h handler) routes(s *broker.Session, p wire.Routes) broker.Verdict {
 		h.bad(s, errors.New("routes of an actor that is not initialised on this connection"))
 		return broker.ProtocolError
 	}
+	l := (*h.links.Load())[s.Peer()]
+	var news []wire.RouteOp
+	if l != nil && v.features&wire.FeatureRetained != 0 {
+		news = l.supply.unknown(p.Ops, v.afresh)
+	}
 	refused, err := h.ext.Update(time.Now(), v.actor, p.Ops)
 	if err != nil {
 		h.bad(s, err)
 		return broker.ProtocolError
 	}
-	l := (*h.links.Load())[s.Peer()]
 	if l == nil {
 		return broker.AckNoMatch
 	}
+	l.supply.want(news)
 	if refused > 0 {
 		for range refused {
 			l.counters.Note(routeRefused)
@@ -183,6 +227,7 @@ func (h handler) routes(s *broker.Session, p wire.Routes) broker.Verdict {
 		h.fault(s.Peer(), "routes of a peer are refused: faulty filters, or too many", "routes", refused)
 	}
 	l.heard(s)
+	l.stillAnnouncing(time.Now())
 	return broker.AckNoMatch
 }
 
@@ -200,6 +245,7 @@ func (h handler) heartbeat(s *broker.Session, p wire.Heartbeat) broker.Verdict {
 		return broker.ProtocolError
 	}
 	if l := (*h.links.Load())[s.Peer()]; l != nil {
+		l.sure()
 		l.heard(s)
 	}
 	return broker.AckNoMatch
@@ -211,13 +257,16 @@ func (l *link) heard(s *broker.Session) {
 	l.presence.become(topology.InboundOnline, "")
 }
 
-// hurry is for a peer that has come: whoever comes can most likely be reached.
+// hurry is for a peer that has come: whoever comes can most likely be reached,
+// and may have come because the connections there were led nowhere.
 func (l *link) hurry() {
 	if a := l.announcer.Load(); a != nil {
 		a.Hurry()
+		a.Prove()
 	}
 	if f := l.fwd.Load(); f != nil {
 		f.Hurry()
+		f.Prove()
 	}
 }
 
@@ -238,16 +287,21 @@ func (e *Engine) forget(peer string) {
 	}
 }
 
-// faultPeriod is how long after a logged fault the next one of the same peer is
-// not logged. All are counted.
+// faultPeriod is how long after a logged fault the next one of the same kind
+// and peer is not logged. All are counted.
 const faultPeriod = time.Minute
+
+// said is a kind of fault of a peer. That a connection is down must not hide
+// that a disk is full.
+type said struct{ peer, msg string }
 
 func (e *Engine) fault(peer, msg string, args ...any) {
 	e.mu.Lock()
 	now := time.Now()
-	quiet := now.Sub(e.logged[peer]) < faultPeriod
+	kind := said{peer, msg}
+	quiet := now.Sub(e.logged[kind]) < faultPeriod
 	if !quiet {
-		e.logged[peer] = now
+		e.logged[kind] = now
 	}
 	e.mu.Unlock()
 	if !quiet {

@@ -57,6 +57,7 @@ type Engine struct {
 	ids     *wire.IDs
 	limits  wire.Limits
 	exports atomic.Pointer[map[string][]topic.Filter]
+	doubts  atomic.Int64 // until when there may be a doubt, in Unix nanoseconds
 	links   atomic.Pointer[map[string]*link]
 	log     *slog.Logger
 
@@ -65,9 +66,13 @@ type Engine struct {
 	incarnations *incarnations
 	written      uint64 // version of the routes that are in the file
 
-	mu     sync.Mutex
-	visits map[*broker.Session]visitor // link sessions whose actor is initialised
-	logged map[string]time.Time        // when a peer's faults were last logged
+	mu         sync.Mutex
+	visits     map[*broker.Session]visitor // link sessions whose actor is initialised
+	turnedAway map[*broker.Session]string  // those whose handshake was rejected, and for whom they took this cluster
+	logged     map[said]time.Time          // when a peer's faults were last logged
+
+	prober   *broker.Injector
+	tracings map[string]*tracing // probes under way, by id
 }
 
 // New makes an engine without links, and makes it the node's handler.
@@ -90,7 +95,8 @@ func New(opts Options) (*Engine, error) {
 		opts: opts, node: "clink@" + opts.Cluster, log: opts.Log,
 		ext: extrouter.New(opts.Routes), ids: wire.NewIDs(time.Now, mark), limits: wire.DefaultLimits(maxPacket),
 		incarnations: inc,
-		visits:       make(map[*broker.Session]visitor), logged: make(map[string]time.Time),
+		visits:       make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[said]time.Time),
+		prober: opts.Node.Injector("trace"), tracings: make(map[string]*tracing),
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})
@@ -158,11 +164,17 @@ func (e *Engine) stopAll() {
 
 func (e *Engine) keepHouse(now time.Time) {
 	links := *e.links.Load()
-	for _, gone := range e.ext.Expire(now) {
-		e.log.Info("a peer's actor fell silent, its routes are removed", "peer", gone.Cluster, "actor", gone.Name)
-		if l := links[gone.Cluster]; l != nil && e.ext.Stats(gone.Cluster).Actors == 0 {
+	for peer, l := range links {
+		silent := l.gate.silent(now)
+		if silent >= extrouter.TTL && l.presence.get().State == topology.InboundOnline {
 			l.presence.become(topology.InboundExpired, "nothing came from it for "+extrouter.TTL.String())
 		}
+		if l.outOfReach() && silent < patience(*l.cfg.Load()) {
+			e.ext.Spare(now, peer)
+		}
+	}
+	for _, gone := range e.ext.Expire(now) {
+		e.log.Info("a peer's actor fell silent, its routes are removed", "peer", gone.Cluster, "actor", gone.Name)
 	}
 	for _, l := range links {
 		if f := l.fwd.Load(); f != nil {
@@ -194,6 +206,7 @@ func (e *Engine) Put(ctx context.Context, l topology.Link) error {
 	}
 	e.changing.Lock()
 	defer e.changing.Unlock()
+	defer e.invite(l.Name)
 	links := *e.links.Load()
 	if known := links[l.Name]; known != nil {
 		if err := known.change(ctx, l); err != nil {
@@ -224,6 +237,7 @@ func (e *Engine) Remove(ctx context.Context, peer string) error {
 	delete(links, peer)
 	e.links.Store(&links)
 	l.stop(ctx, 0, false)
+	l.dropRecent()
 	e.forget(peer)
 	return nil
 }

@@ -1,6 +1,7 @@
 package linkengine
 
 import (
+	"cmp"
 	"context"
 	"fmt"
 	"os"
@@ -11,6 +12,7 @@ import (
 	"time"
 
 	"clink/broker"
+	"clink/linkengine/actor"
 	"clink/linkengine/extrouter"
 	"clink/linkengine/wire"
 	"clink/topic"
@@ -180,7 +182,9 @@ func TestExpiry(t *testing.T) {
 	a := extrouter.Actor{Cluster: "b", Name: "n", Incarnation: 1}
 	e.ext.Init(now, a)
 	e.ext.Update(now, a, []wire.RouteOp{{Filter: "t", ID: "t"}})
-	(*e.links.Load())["b"].presence.become(topology.InboundOnline, "")
+	l := (*e.links.Load())["b"]
+	l.presence.become(topology.InboundOnline, "")
+	l.gate.hear(nil, now)
 	e.keepHouse(now.Add(extrouter.TTL - time.Second))
 	if s := e.Status()[0]; s.Replication.PeerRoutes != 1 || s.Inbound.State != topology.InboundOnline {
 		t.Errorf("%+v", s)
@@ -188,6 +192,38 @@ func TestExpiry(t *testing.T) {
 	e.keepHouse(now.Add(extrouter.TTL))
 	if s := e.Status()[0]; s.Replication.PeerRoutes != 0 || s.Inbound.State != topology.InboundExpired || s.Replication.Reason != "not started" {
 		t.Errorf("%+v", s)
+	}
+}
+
+// The routes of a peer that is out of reach are kept for as long as messages
+// may wait for it.
+func TestRoutesOfAPeerOutOfReach(t *testing.T) {
+	for _, age := range []time.Duration{0, time.Hour} {
+		e := newEngine(t, "")
+		cfg := topology.Link{Name: "b", Enable: true, Topics: []topic.Filter{"#"}}
+		cfg.Queue.MaxAge.Value = cmp.Or(age, time.Second)
+		if err := e.Put(t.Context(), cfg); err != nil {
+			t.Fatal(err)
+		}
+		now := time.Now()
+		a := extrouter.Actor{Cluster: "b", Name: "n", Incarnation: 1}
+		e.ext.Init(now, a)
+		e.ext.Update(now, a, []wire.RouteOp{{Filter: "t", ID: "t"}})
+		l := (*e.links.Load())["b"]
+		l.presence.become(topology.InboundOnline, "")
+		l.gate.hear(nil, now)
+		l.announcer.Store(actor.New(actor.Options{})) // that is not connected
+		given, passed := max(age, minPatience), time.Duration(0)
+		for ; passed < given; passed += extrouter.TTL / 2 {
+			e.keepHouse(now.Add(passed))
+		}
+		if s := e.Status()[0]; s.Replication.PeerRoutes != 1 || s.Inbound.State != topology.InboundExpired {
+			t.Errorf("%v: %+v", age, s)
+		}
+		e.keepHouse(now.Add(given + extrouter.TTL))
+		if s := e.Status()[0]; s.Replication.PeerRoutes != 0 {
+			t.Errorf("%v: %+v", age, s)
+		}
 	}
 }
 

@@ -64,6 +64,13 @@ func (g *gate) hear(s *broker.Session, now time.Time) {
 	g.tell()
 }
 
+// silent is for how long nothing of the peer's actor was heard.
+func (g *gate) silent(now time.Time) time.Duration {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return now.Sub(g.heard)
+}
+
 // visited reports whether the peer is here.
 func (g *gate) visited() bool {
 	g.mu.Lock()

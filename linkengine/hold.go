@@ -9,6 +9,32 @@ import (
 	"clink/topology"
 )
 
+// minPatience is for how long the routes of a peer that is out of reach are kept
+// at least: what is published in that time waits for it as long as the queue
+// lets it.
+const minPatience = 10 * time.Minute
+
+func patience(cfg topology.Link) time.Duration {
+	if age := queueAge(cfg); age > 0 {
+		return max(age, minPatience)
+	}
+	return max(diskAge, minPatience)
+}
+
+// outOfReach reports whether the peer's silence says nothing about what it
+// wants: it does not answer us either.
+func (l *link) outOfReach() bool {
+	a := l.announcer.Load()
+	if a == nil {
+		return false
+	}
+	switch a.Status().State {
+	case topology.ReplicationOnline, topology.ReplicationRejected:
+		return false
+	}
+	return true
+}
+
 // Prepare is the first half of a change ([topology.Change], Hold): [Engine.Put]
 // or [Engine.Remove] must follow. In between, the link answers its peer, and
 // connects to nothing that it is not connected with already:
@@ -24,6 +50,7 @@ func (e *Engine) Prepare(ctx context.Context, c topology.Change) error {
 	}
 	e.changing.Lock()
 	defer e.changing.Unlock()
+	defer e.invite(c.Peer)
 	links := *e.links.Load()
 	if known := links[c.Peer]; known != nil {
 		if err := known.prepare(ctx, c); err != nil {

@@ -20,7 +20,12 @@ const finishGrace = time.Second
 
 // minRetry is the shortest time after which an acknowledgement that did not
 // come is taken for a fault of the connection.
-const minRetry = 10 * time.Second
+const minRetry = 2 * time.Second
+
+// actorPing is how often the announcing connection is tried: a road that is
+// dead is noticed, and routes are announced on another, before the peer forgets
+// them ([extrouter.TTL]).
+const actorPing = 5 * time.Second
 
 // A link is one link as it runs, for as long as it is in the engine. Its parts
 // come and go; counters, the gate and the peer's presence stay.
@@ -36,9 +41,14 @@ type link struct {
 	received atomic.Uint64
 	presence presence
 	recent   recent
+	supply   supply
+	copies   copies
+	reports  ration
+	features atomic.Int64 // of the peer, while our actor is accepted there
 	rates    rates
 	idle     atomic.Int64 // since when it does not run, in Unix nanoseconds
 	held     atomic.Bool  // it does not connect until it is put; see [Engine.Prepare]
+	doubt    doubt
 
 	announcer atomic.Pointer[actor.Actor]         // nil while there is none
 	fwd       atomic.Pointer[forwarder.Forwarder] // nil while there is none
@@ -60,9 +70,11 @@ func newLink(e *Engine, cfg topology.Link) *link {
 		injector: e.opts.Node.Injector("link:" + cfg.Name),
 		table:    actor.NewTable(e.opts.Node.Routes()),
 	}
+	l.supply.link = l
 	l.cfg.Store(&cfg)
 	l.idle.Store(time.Now().UnixNano())
 	l.presence.become(topology.InboundAbsent, "")
+	l.restoreRecent()
 	return l
 }
 
@@ -83,6 +95,7 @@ func (l *link) start() error {
 		f = l.fwd.Load()
 	}
 	l.runForwarder(f)
+	l.supply.start()
 	l.startActor(cfg)
 	return nil
 }
@@ -106,6 +119,7 @@ func (l *link) begin(cfg topology.Link) error {
 		l.fwd.Store(l.newForwarder(cfg))
 	}
 	l.early = false
+	l.doubtFor(time.Now(), forwarder.HoldTime)
 	return nil
 }
 
@@ -131,6 +145,7 @@ func (l *link) stop(ctx context.Context, grace time.Duration, keep bool) {
 	if l.stopForward == nil {
 		return
 	}
+	l.supply.stop()
 	var stopping sync.WaitGroup
 	if l.stopActor != nil {
 		stopping.Go(func() { l.stopActor(ctx.Err() == nil) })
@@ -167,13 +182,13 @@ func (l *link) change(ctx context.Context, cfg topology.Link) error {
 	if moved || !samePool(old, cfg) {
 		l.replaceForwarder(cfg)
 	}
-	if moved {
-		l.stopActor(ctx.Err() == nil && old.Address != cfg.Address)
+	if moved || old.Retained != cfg.Retained { // which the peer is told at the handshake
+		l.stopActor(moved && ctx.Err() == nil && old.Address != cfg.Address)
 	}
 	if !slices.Equal(old.Topics, cfg.Topics) {
 		l.table.Follow(cfg.Topics)
 	}
-	if moved {
+	if moved || old.Retained != cfg.Retained {
 		l.startActor(cfg)
 	}
 	return nil
@@ -235,10 +250,16 @@ func (l *link) startActor(cfg topology.Link) {
 	a := actor.New(actor.Options{
 		Cluster: l.opts.Cluster, Name: l.node, Peer: l.peer, Incarnation: l.incarnation, Table: l.table, Log: l.log,
 		Dial: func(ctx context.Context, received func(client.Message)) (*client.Conn, error) {
-			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received})
+			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received, Ping: actorPing})
 		},
-		Lost:     func() { l.gate.lose(time.Now()) },
+		Lost: func() {
+			l.gate.lose(time.Now())
+			if f := l.fwd.Load(); f != nil {
+				f.Prove()
+			}
+		},
 		Answered: l.gate.answer,
+		Features: features(cfg), Accepted: l.features.Store, Report: l.report,
 		Oversize: func(filter string) {
 			l.counters.Note("route-too-large")
 			l.fault(l.peer, "a route is too large for a packet of the peer", "filter", short(filter))
@@ -265,8 +286,12 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters, Store: l.store(),
-		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
-			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
+		Wanted: func() { l.matched.Add(1) },
+		Oversize: func(name string) {
+			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
+		},
+		Dial: func(ctx context.Context, n int, acked func(uint16, byte), idle func()) (*client.Conn, error) {
+			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked, Idle: idle})
 		},
 	})
 }
@@ -321,9 +346,14 @@ func (e *Engine) prefix(cfg topology.Link) string {
 }
 
 // forward takes a message for the peer.
-func (l *link) forward(m *wire.Forward, key uint64) {
+func (l *link) forward(m *wire.Forward, key uint64, from forwarder.Source) {
 	l.matched.Add(1)
 	item := forwarder.NewItem(m, key)
+	item.Source = from
+	l.take(item)
+}
+
+func (l *link) take(item forwarder.Item) {
 	for {
 		f := l.fwd.Load()
 		if f == nil {
@@ -332,6 +362,9 @@ func (l *link) forward(m *wire.Forward, key uint64) {
 		}
 		if f.Forward(&item) {
 			return
+		}
+		if item.Source != nil {
+			item.Source.Settle()
 		}
 		l.awaitSwap()
 	}
@@ -346,6 +379,7 @@ func (l *link) awaitSwap() {
 // Lost, Ready and Wants are for the forwarder.
 func (l *link) Lost() {
 	l.gate.lose(time.Now())
+	l.supply.lost()
 	a := l.announcer.Load()
 	if a == nil {
 		return

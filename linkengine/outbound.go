@@ -14,7 +14,8 @@ const notExported = "not-exported"
 func (h handler) Published(m *broker.Message) {
 	var room [16]string
 	peers := h.ext.Match(m.Topic, room[:0])
-	if len(peers) == 0 {
+	doubtful := m.QoS > 0 && h.doubtful(m.Time)
+	if len(peers) == 0 && !doubtful {
 		return
 	}
 	links, exports := *h.links.Load(), *h.exports.Load()
@@ -31,7 +32,10 @@ func (h handler) Published(m *broker.Message) {
 			r = record(m)
 			r.ID = h.ids.Next()
 		}
-		l.forward(r, orderKey(m.ClientID))
+		l.forward(r, orderKey(m.ClientID), m)
+	}
+	if doubtful {
+		h.perhaps(m, r, peers)
 	}
 }
 

@@ -34,6 +34,7 @@ type LinkStatus struct {
 	Enable      bool
 	Node        string // clink@<cluster>
 	State       string // of the forwarding connections, in EMQX's words
+	Reason      string // of State, where it is not Connected
 	Replication Replication
 	Inbound     Presence
 	Metrics     LinkMetrics
@@ -64,6 +65,8 @@ type LinkMetrics struct {
 	Reconnects                                 uint64
 	DroppedBy                                  map[string]uint64 // dropped, failed and refused messages by reason, both directions
 	Rate, RateLast5m, RateMax                  float64           // messages forwarded a second
+	CopiesSent                                 uint64            // retained messages that the peer took because of new routes
+	CopiesStored, CopiesUnchanged              uint64            // those that came from it: news here, and no news
 }
 
 // The kinds of change, in the order in which they are applied.

@@ -2,7 +2,9 @@ package loadgen
 
 import (
 	"context"
+	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 )
@@ -22,6 +24,41 @@ func TestCrowdComesAndGoes(t *testing.T) {
 		}
 	}
 	crowd.Close()
+}
+
+func TestFiltersAreSharedOut(t *testing.T) {
+	addr, _ := startBroker(t, true)
+	for _, version := range []byte{4, 5} {
+		const n = 2345
+		var asked [n]atomic.Int32
+		c := Config{PublishTo: addr, SubscribeAt: addr, TopicPrefix: "all", Version: version}
+		crowd, err := SubscribeAll(t.Context(), c, 3, n, func(i int) string {
+			asked[i].Add(1)
+			return fmt.Sprintf("all/%d", i)
+		})
+		if err != nil || len(crowd.conns) != 3 || crowd.Took <= 0 {
+			t.Fatalf("version %d: %+v, %v", version, crowd, err)
+		}
+		for i := range asked {
+			if times := asked[i].Load(); times != 1 {
+				t.Fatalf("version %d: filter %d was subscribed to %d times", version, i, times)
+			}
+		}
+		crowd.Close()
+	}
+}
+
+func TestFilterThatIsRefused(t *testing.T) {
+	addr, _ := startBroker(t, true)
+	_, err := SubscribeAll(t.Context(), Config{SubscribeAt: addr}, 2, 500, func(i int) string {
+		if i == 350 {
+			return "$LINK/not/for/clients"
+		}
+		return fmt.Sprintf("all/%d", i)
+	})
+	if err == nil || !strings.Contains(err.Error(), "refused the subscription with code 0x80") {
+		t.Errorf("got %v", err)
+	}
 }
 
 func TestCrowdThatIsRefused(t *testing.T) {

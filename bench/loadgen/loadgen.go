@@ -39,9 +39,15 @@ type Config struct {
 	Duration      time.Duration // measured time
 	ConnectWithin time.Duration // until the first message has come through; default 15 s
 	DrainWithin   time.Duration // for what is still on the way at the end; default 5 s
+	Quiet         time.Duration // without a message, after which what is on the way then is given up; default 2 s
 
 	// Probe, if not nil, is called at both ends of the measured time.
 	Probe func() Usage
+
+	// Delivered, if not nil, is called for every message that a subscriber gets,
+	// from the first to the last, with the times at which it was published and
+	// taken. Each subscriber calls it from a goroutine of its own.
+	Delivered func(published, taken time.Time)
 }
 
 // MinSize is the smallest payload, in bytes: what the generator needs to
@@ -60,22 +66,25 @@ type Usage struct {
 	RSS int64         // resident memory now, in bytes
 }
 
-// A Result is what one run measured. Rate, Delivered, Latency and CPU are of
-// the measured time; the counts below them are of the whole run.
+// A Result is what one run measured. Rate, Delivered, the latencies, CPU and RSS
+// are of the measured time; the counts below them are of the whole run. As JSON,
+// times are in nanoseconds.
 type Result struct {
-	Rate      float64       // messages a second delivered to all subscribers together
-	Delivered uint64        // messages delivered in the measured time
-	P50, P99  time.Duration // from the publisher's encoder to the subscriber's decoder
-	P999, Max time.Duration
-	CPU       time.Duration // by the processes of Config.Probe
-	RSS       int64         // of these, at the end of the measured time, in bytes
+	Rate      float64       `json:"rate"`      // messages a second delivered to all subscribers together
+	Delivered uint64        `json:"delivered"` // messages delivered in the measured time
+	P50       time.Duration `json:"p50"`       // latencies are from the publisher's encoder to the subscriber's decoder
+	P99       time.Duration `json:"p99"`
+	P999      time.Duration `json:"p99.9"`
+	Max       time.Duration `json:"max"`
+	CPU       time.Duration `json:"cpu"` // by the processes of Config.Probe
+	RSS       int64         `json:"rss"` // of these, at the end of the measured time, in bytes
 
-	Sent       uint64 // by all publishers
-	Received   uint64 // by all subscribers, duplicates included
-	Lost       uint64 // deliveries that never came: Sent × subscribers is what is owed
-	Duplicates uint64 // deliveries that had come before
-	Reordered  uint64 // deliveries after a later one of the same publisher
-	Refused    uint64 // publishes that the broker acknowledged with a failure
+	Sent       uint64 `json:"sent"`       // by all publishers
+	Received   uint64 `json:"received"`   // by all subscribers, duplicates included
+	Lost       uint64 `json:"lost"`       // deliveries that never came: Sent × subscribers is what is owed
+	Duplicates uint64 `json:"duplicated"` // deliveries that had come before
+	Reordered  uint64 `json:"reordered"`  // deliveries after a later one of the same publisher
+	Refused    uint64 `json:"refused"`    // publishes that the broker acknowledged with a failure
 }
 
 // CPUPerMessage is the processor time spent for each delivered message.
@@ -96,6 +105,7 @@ func (c Config) filled() (Config, error) {
 	c.Window = cmp.Or(c.Window, 500)
 	c.ConnectWithin = cmp.Or(c.ConnectWithin, 15*time.Second)
 	c.DrainWithin = cmp.Or(c.DrainWithin, 5*time.Second)
+	c.Quiet = cmp.Or(c.Quiet, 2*time.Second)
 	return c, errors.Join(
 		outside("MQTT version", int(c.Version), 4, 5),
 		outside("QoS", int(c.QoS), 0, 1),

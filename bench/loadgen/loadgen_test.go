@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -55,10 +56,17 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 			for _, rate := range []int{0, 2000} {
 				t.Run(fmt.Sprintf("v%d qos %d rate %d", version, qos, rate), func(t *testing.T) {
 					probes := 0
+					var told, early atomic.Uint64
 					res, err := Run(t.Context(), Config{
 						PublishTo: addr, SubscribeAt: addr, Version: version, QoS: qos, Rate: rate, Size: 200,
 						Publishers: 3, Subscribers: 2, Window: 50, WarmUp: 20 * time.Millisecond, Duration: 200 * time.Millisecond,
 						Probe: func() Usage { probes++; return Usage{CPU: time.Duration(probes) * time.Second, RSS: 7} },
+						Delivered: func(published, taken time.Time) {
+							told.Add(1)
+							if taken.Before(published) {
+								early.Add(1)
+							}
+						},
 					})
 					if err != nil {
 						t.Fatal(err)
@@ -68,6 +76,9 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 					}
 					if res.Delivered == 0 || res.Delivered > res.Received || res.Rate <= 0 {
 						t.Errorf("measured time: %+v", res)
+					}
+					if told.Load() != res.Received || early.Load() > 0 {
+						t.Errorf("told of %d deliveries, %d of them from the future: %+v", told.Load(), early.Load(), res)
 					}
 					if res.P50 <= 0 || res.P50 > res.P99 || res.P99 > res.P999 || res.P999 > res.Max {
 						t.Errorf("latencies: %+v", res)

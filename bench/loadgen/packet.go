@@ -68,12 +68,15 @@ func connectPacket(c *Config, clientID string) []byte {
 	return frame(connectByte, b)
 }
 
-func subscribePacket(c *Config, filter string) []byte {
-	b := []byte{0, 1}
+func subscribePacket(c *Config, id uint16, filters ...string) []byte {
+	b := binary.BigEndian.AppendUint16(nil, id)
 	if c.Version == 5 {
 		b = append(b, 0)
 	}
-	return frame(subscribeByte, append(appendString(b, filter), c.QoS))
+	for _, f := range filters {
+		b = append(appendString(b, f), c.QoS)
+	}
+	return frame(subscribeByte, b)
 }
 
 // A packet is one control packet; its body is good until the next is read.

@@ -78,12 +78,12 @@ func Fetch(ctx context.Context, c Config, n int) (int, time.Duration, error) {
 	s.endWith(ctx)
 	defer s.disconnect()
 	began, last := time.Now(), time.Now()
-	if _, err := s.conn.Write(subscribePacket(&r.Config, r.TopicPrefix+"/#")); err != nil {
+	if _, err := s.conn.Write(subscribePacket(&r.Config, 1, r.TopicPrefix+"/#")); err != nil {
 		return 0, 0, fmt.Errorf("load generator: %w", err)
 	}
 	got := 0
 	for got < n {
-		s.conn.SetReadDeadline(time.Now().Add(quiet))
+		s.conn.SetReadDeadline(time.Now().Add(r.Quiet))
 		p, err := s.next()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break

@@ -9,23 +9,24 @@ type sequence struct {
 	reordered  uint64
 }
 
-// see takes the next number. The caller has checked that it was sent, which
-// bounds the holes.
-func (s *sequence) see(n uint64) {
+// see takes the next number, and reports whether it is the first time. The
+// caller has checked that it was sent, which bounds the holes.
+func (s *sequence) see(n uint64) bool {
 	if n == s.next {
 		s.next++
-		return
+		return true
 	}
 	if n > s.next {
 		s.skip(n)
-		return
+		return true
 	}
 	if _, missing := s.holes[n]; missing {
 		delete(s.holes, n)
 		s.reordered++
-		return
+		return true
 	}
 	s.duplicates++
+	return false
 }
 
 func (s *sequence) skip(n uint64) {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"sync/atomic"
+	"time"
 )
 
 // A subscriber receives what all publishers send, acknowledges it and keeps
@@ -38,15 +39,25 @@ func (s *subscriber) connect(ctx context.Context, number int) error {
 func (s *subscriber) subscribe(ctx context.Context, filter string) error {
 	stop := context.AfterFunc(ctx, func() { s.conn.Close() })
 	defer stop()
-	if _, err := s.conn.Write(subscribePacket(&s.run.Config, filter)); err != nil {
+	if _, err := s.conn.Write(subscribePacket(&s.run.Config, 1, filter)); err != nil {
 		return err
 	}
+	return s.subscribed(1)
+}
+
+// subscribed reads the answer to a SUBSCRIBE of n filters.
+func (s *subscriber) subscribed(n int) error {
 	p, err := s.next()
 	if err != nil {
 		return fmt.Errorf("read the answer to SUBSCRIBE: %w", err)
 	}
-	if p.kind() != subackType || len(p.body) < 3 || p.body[len(p.body)-1] > 2 {
-		return errors.New("the broker refused the subscription")
+	if p.kind() != subackType || len(p.body) < 2+n {
+		return errors.New("the broker did not answer SUBSCRIBE as it should")
+	}
+	for _, code := range p.body[len(p.body)-n:] {
+		if code > 2 {
+			return fmt.Errorf("the broker refused the subscription with code 0x%02x", code)
+		}
 	}
 	return nil
 }
@@ -102,9 +113,13 @@ func (s *subscriber) count(at int64, publisher uint32, seq uint64) error {
 	if int64(publisher) >= int64(len(pubs)) || seq >= pubs[publisher].sent.Load() {
 		return errors.New("a message came that nobody here sent")
 	}
-	s.from[publisher].see(seq)
-	pubs[publisher].delivered.Add(1)
-	s.run.received.Add(1)
+	if s.from[publisher].see(seq) { // else the last ones would not be waited for
+		pubs[publisher].delivered.Add(1)
+		s.run.received.Add(1)
+	}
+	if tell := s.run.Delivered; tell != nil {
+		tell(s.run.start.Add(time.Duration(at)), time.Now())
+	}
 	if s.run.measuring.Load() {
 		s.measured.Add(1)
 		s.latency.add(s.run.clock() - at)

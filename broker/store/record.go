@@ -18,6 +18,7 @@ type Message struct {
 	Version byte  // of the protocol in which it came
 	Expiry  int64 // in Unix seconds; 0: never
 	Origin  string
+	Time    int64 // of its publishing, in Unix milliseconds; 0: not known
 
 	PayloadFormat    byte
 	HasPayloadFormat bool
@@ -225,7 +226,7 @@ func (w *writer) message(m *Message) {
 	w.str(m.Topic)
 	w.bytes(m.Payload)
 	w.b = append(w.b, m.QoS, m.Version, m.PayloadFormat)
-	w.flags(m.Retain, m.HasPayloadFormat)
+	w.flags(m.Retain, m.HasPayloadFormat, m.Time != 0)
 	w.num(m.Expiry)
 	w.str(m.Origin)
 	w.str(m.ContentType)
@@ -236,16 +237,23 @@ func (w *writer) message(m *Message) {
 		w.str(u[0])
 		w.str(u[1])
 	}
+	if m.Time != 0 {
+		w.num(m.Time)
+	}
 }
 
 func (r *reader) message() *Message {
 	m := &Message{Seq: r.num(), Topic: r.str(), Payload: r.bytes()}
 	m.QoS, m.Version, m.PayloadFormat = r.byte(), r.byte(), r.byte()
-	r.flags(&m.Retain, &m.HasPayloadFormat)
+	timed := false
+	r.flags(&m.Retain, &m.HasPayloadFormat, &timed)
 	m.Expiry = r.num()
 	m.Origin, m.ContentType, m.ResponseTopic, m.CorrelationData = r.str(), r.str(), r.str(), r.bytes()
 	for range r.count() {
 		m.User = append(m.User, [2]string{r.str(), r.str()})
+	}
+	if timed {
+		m.Time = r.num()
 	}
 	if m.QoS > 2 {
 		r.err = errRecord

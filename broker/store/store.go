@@ -153,6 +153,9 @@ func (s *Store) Admit(cancel <-chan struct{}) {
 	}
 }
 
+// Swollen reports whether Admit would wait.
+func (s *Store) Swollen() bool { return s.swollen.Load() }
+
 // Hold keeps what is changed until Free in one batch: all of it is written, or
 // nothing. In between nothing may wait.
 func (s *Store) Hold() { s.gate.RLock() }

@@ -25,16 +25,19 @@ import (
 	"sync/atomic"
 	"time"
 
+	"clink/internal/sock"
+
 	"github.com/eclipse/paho.golang/packets"
 )
 
 const (
 	keepAlive    = 60 * time.Second // announced, as EMQX does
 	pingEvery    = 15 * time.Second
-	silence      = 3 * pingEvery // without a packet from the peer
+	silentPings  = 3 // pings that pass without a packet from the peer
 	writeTimeout = 30 * time.Second
 	closeTimeout = time.Second
-	readBuffer   = 64 << 10
+	writeSlack   = time.Second // by which it may be late, so that it is not set for each write
+	readBuffer   = 16 << 10
 	maxPings     = 64
 )
 
@@ -47,6 +50,7 @@ type Options struct {
 	Password string
 
 	MaxPacket int                      // longest packet in bytes that the peer may send; 0: 1 MiB
+	Ping      time.Duration            // between pings; after three without a packet from the peer it is gone; 0: 15 s
 	Socket    func(*net.TCPConn) error // sets socket options; may be nil
 
 	// Received gets every message of the peer, Acked the packet identifier and
@@ -54,6 +58,9 @@ type Options struct {
 	// connection's reading goroutine; either may be nil.
 	Received func(Message)
 	Acked    func(id uint16, code byte)
+	// Idle is called when all that has come is handled, before more is waited
+	// for. It must not wait itself. It may be nil.
+	Idle func()
 }
 
 // A Message is a PUBLISH and the properties that links use.
@@ -73,6 +80,9 @@ type Conn struct {
 	maxPacket  int
 
 	write    sync.Mutex
+	out      sock.Writer
+	rest     [][]byte     // of frames that TryWrite has begun
+	writeBy  time.Time    // the write deadline
 	lastRead atomic.Int64 // of the monotonic clock, see since
 	started  time.Time
 
@@ -107,9 +117,13 @@ func Connect(ctx context.Context, raw net.Conn, opts Options) (*Conn, error) {
 	if opts.MaxPacket <= 0 {
 		opts.MaxPacket = 1 << 20
 	}
+	if opts.Ping <= 0 {
+		opts.Ping = pingEvery
+	}
 	c := &Conn{opts: opts, net: raw, started: time.Now(), waiting: make(map[uint16]chan byte), done: make(chan struct{})}
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
-	r := bufio.NewReaderSize(raw, readBuffer)
+	c.out.Open(raw)
+	r := bufio.NewReaderSize(&input{c: c, raw: sock.Raw(raw)}, readBuffer)
 	if err := c.connect(r); !stop() || err != nil {
 		raw.Close()
 		if cause := context.Cause(ctx); cause != nil {
@@ -225,25 +239,6 @@ func (c *Conn) end(err error) {
 	})
 }
 
-// Write sends whole frames. An error has ended the connection.
-func (c *Conn) Write(frames []byte) error {
-	c.write.Lock()
-	defer c.write.Unlock()
-	if err := c.Err(); err != nil {
-		return err
-	}
-	limit := writeTimeout
-	if c.closing.Load() {
-		limit = closeTimeout
-	}
-	c.net.SetWriteDeadline(time.Now().Add(limit))
-	if _, err := c.net.Write(frames); err != nil {
-		c.end(fmt.Errorf("write: %w", err))
-		return c.Err()
-	}
-	return nil
-}
-
 func (c *Conn) send(p *packets.ControlPacket) error {
 	var b bytes.Buffer
 	if _, err := p.WriteTo(&b); err != nil {
@@ -255,7 +250,8 @@ func (c *Conn) send(p *packets.ControlPacket) error {
 // keepAlive pings, so that a peer that is gone is noticed whether or not there
 // is anything to send.
 func (c *Conn) keepAlive() {
-	tick := time.NewTicker(pingEvery)
+	silence := silentPings * c.opts.Ping
+	tick := time.NewTicker(c.opts.Ping)
 	defer tick.Stop()
 	for {
 		select {

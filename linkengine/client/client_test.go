@@ -208,11 +208,43 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
+// TestDrip has a peer that sends a packet a byte a second: that is no sign of
+// life.
+func TestDrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := connected(t, client.Options{})
+		began := time.Now()
+		go func() {
+			for {
+				if _, err := packets.ReadPacket(far); err != nil {
+					return
+				}
+			}
+		}()
+		go func() {
+			for b := []byte{0x30, 0xff, 0x7f}; ; b = []byte{0} {
+				if _, err := far.Write(b); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		<-c.Done()
+		if d := time.Since(began); d > time.Minute+time.Second {
+			t.Errorf("ended after %v", d)
+		}
+		if !strings.Contains(c.Err().Error(), "no sign of life") {
+			t.Error(c.Err())
+		}
+		c.Close()
+	})
+}
+
 func TestAppendPublish(t *testing.T) {
 	for _, size := range []int{0, 100, 127, 128, 16_000, 16_383, 16_384, 3_000_000} {
 		payload := bytes.Repeat([]byte{'x'}, size)
 		for _, h := range []client.Head{{Topic: "t"}, {Topic: "a/b", QoS: 1, ID: 300}, {Topic: "t", QoS: 1, Dup: true, ID: 65535}} {
-			b := client.AppendPublish([]byte("before"), h, func(dst []byte) []byte { return append(dst, payload...) })
+			b := append(client.AppendPublish([]byte("before"), h, size), payload...)
 			r := bytes.NewReader(b[6:])
 			p, err := packets.ReadPacket(r)
 			if err != nil {
@@ -221,6 +253,27 @@ func TestAppendPublish(t *testing.T) {
 			m := p.Content.(*packets.Publish)
 			if string(b[:6]) != "before" || r.Len() != 0 || m.Topic != h.Topic || m.QoS != h.QoS || m.Duplicate != h.Dup || m.PacketID != h.ID || !bytes.Equal(m.Payload, payload) {
 				t.Errorf("%d bytes, %+v: %d left, %+v", size, h, r.Len(), m.Topic)
+			}
+		}
+	}
+}
+
+// Many connections that break at once do not come back at once.
+func TestBackoffIsSpread(t *testing.T) {
+	const many, parts = 10_000, 10
+	for attempt := range 6 {
+		var counts [parts]int
+		for range many {
+			var b, same client.Backoff
+			for range attempt {
+				b.Next()
+				same.Full()
+			}
+			counts[int(b.Next()*parts/same.Full())]++
+		}
+		for i, n := range counts {
+			if n > many/parts*5/2 { // the shortest of the first ones are a little longer
+				t.Errorf("attempt %d: %d of %d waits are in part %d of %d", attempt, n, many, i, parts)
 			}
 		}
 	}

@@ -7,10 +7,55 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
+	"syscall"
 	"time"
+
+	"clink/internal/sock"
 
 	"github.com/eclipse/paho.golang/packets"
 )
+
+// An input is where a connection reads from. Who reads is about to wait, as far
+// as it knows.
+type input struct {
+	c   *Conn
+	raw syscall.RawConn // nil: c.net is no bare socket
+
+	p   []byte
+	n   int
+	err error
+	now func(fd uintptr) bool
+}
+
+func (i *input) Read(p []byte) (int, error) {
+	if i.c.opts.Idle != nil {
+		i.c.opts.Idle()
+	}
+	n, err := i.read(p)
+	i.c.lastRead.Store(int64(time.Since(i.c.started)))
+	return n, err
+}
+
+func (i *input) read(p []byte) (int, error) {
+	if i.raw == nil {
+		return i.c.net.Read(p)
+	}
+	if i.now == nil {
+		i.now = func(fd uintptr) bool {
+			i.n, i.err = sock.Read(fd, i.p)
+			return i.err != sock.ErrNotYet
+		}
+	}
+	i.p = p
+	if err := i.raw.Read(i.now); err != nil {
+		return 0, err
+	}
+	if i.n == 0 && i.err == nil {
+		return 0, io.EOF
+	}
+	return max(i.n, 0), i.err
+}
 
 // read handles packets until the connection ends.
 func (c *Conn) read(r *bufio.Reader) error {
@@ -19,7 +64,6 @@ func (c *Conn) read(r *bufio.Reader) error {
 		if err != nil {
 			return ended(err)
 		}
-		c.lastRead.Store(int64(time.Since(c.started)))
 		if first[0] == packets.PUBACK<<4 {
 			err = c.puback(r)
 		} else {
@@ -35,7 +79,17 @@ func ended(err error) error {
 	if errors.Is(err, io.EOF) || errors.Is(err, io.ErrUnexpectedEOF) {
 		return errors.New("the peer closed the connection")
 	}
-	return fmt.Errorf("read: %w", err)
+	return fmt.Errorf("read: %w", plain(err))
+}
+
+// plain leaves out the addresses of a connection that stood: the port here is
+// another one each time, and would make every reason a new one.
+func plain(err error) error {
+	var op *net.OpError
+	if errors.As(err, &op) {
+		return op.Err
+	}
+	return err
 }
 
 // frame reads a fixed header and the rest of its packet, which is valid until

@@ -367,6 +367,18 @@ func (t *Table) wipe(c *cluster, who *actor) {
 	}
 }
 
+// Spare has the actors of a cluster live for [TTL] from now on, though they give
+// no sign of life.
+func (t *Table) Spare(now time.Time, name string) {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if c := t.clusters[name]; c != nil {
+		for _, a := range c.actors {
+			a.expires = now.Add(TTL)
+		}
+	}
+}
+
 // Expire removes the actors that have given no sign of life for [TTL], with
 // their routes, and returns them.
 func (t *Table) Expire(now time.Time) []Actor {

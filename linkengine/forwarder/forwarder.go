@@ -54,14 +54,17 @@ type Peer interface {
 	Ready() (ok bool, changed <-chan struct{})
 	// Wants reports whether the peer has a route for the topic.
 	Wants(topic string) bool
+	// Unsure reports whether the peer may yet announce more that it wants.
+	Unsure() bool
 }
 
 // Options say what to send where. Zero fields mean no bound, except for Lanes.
 type Options struct {
 	Lanes int // number of connections, at least one
 	Topic string
-	// Dial connects lane number n, from 1 on, or gives up after a time.
-	Dial     func(ctx context.Context, n int, acked func(id uint16, code byte)) (*client.Conn, error)
+	// Dial connects lane number n, from 1 on, or gives up after a time. Acked and
+	// idle are for [client.Options].
+	Dial     func(ctx context.Context, n int, acked func(id uint16, code byte), idle func()) (*client.Conn, error)
 	Window   int           // unacknowledged messages a lane; the peer's Receive Maximum bounds it as well
 	Bytes    int64         // of the messages of one lane
 	MaxAge   time.Duration // of a message that waits
@@ -69,7 +72,11 @@ type Options struct {
 	WhenFull string
 	Peer     Peer
 	Counters *Counters
-	Store    Store // nil: messages are in memory alone; what it holds is sent first
+	Wanted   func() // told of each [Item.Perhaps] that is wanted after all; may be nil
+	Store    Store  // nil: messages are in memory alone; what it holds is sent first
+	// Oversize is called for each message that no packet of the peer can hold,
+	// and which is dropped; nil if nobody wants to know.
+	Oversize func(topic string)
 }
 
 // A Forwarder is the pool of one link.
@@ -101,7 +108,7 @@ func New(opts Options) *Forwarder {
 func (f *Forwarder) Forward(i *Item) bool {
 	l := f.lane(i.key)
 	if i.Store(f.store, l.roomFor(i.size), f.counters) {
-		return l.push(i.entry)
+		return l.push(i.entry, i.Source)
 	}
 	f.wanted()
 	return true
@@ -140,6 +147,14 @@ func (f *Forwarder) Hurry() {
 	}
 }
 
+// Prove has each lane find out whether its connection still leads somewhere:
+// there is reason to believe that it does not. It does not wait.
+func (f *Forwarder) Prove() {
+	for _, l := range f.lanes {
+		wake(l.prove)
+	}
+}
+
 // Leave hands what the forwarder still holds to its successor, in order, or
 // with none drops what is not stored. Run must have ended.
 func (f *Forwarder) Leave(successor *Forwarder) {
@@ -150,6 +165,8 @@ func (f *Forwarder) Leave(successor *Forwarder) {
 				successor.lane(e.key).adopt(e)
 			case e.stored == 0:
 				l.opts.Counters.Drop(Stopped)
+				e.note.dropped(Stopped)
+				e.note.over()
 			}
 		}
 	}
@@ -182,7 +199,7 @@ func (f *Forwarder) Gauges() Gauges {
 func (f *Forwarder) State() (connected, failed, lanes int, reason string) {
 	for _, l := range f.lanes {
 		l.mu.Lock()
-		if l.connected {
+		if l.connected && !l.mute {
 			connected++
 		} else if l.reason != "" {
 			failed++

@@ -105,6 +105,97 @@ func TestStall(t *testing.T) {
 	})
 }
 
+// A peer that has stopped acknowledging does not count as connected before it
+// acknowledges again, or nothing is left to acknowledge.
+func TestStallIsTold(t *testing.T) {
+	for _, how := range []string{"acknowledged", "expired"} {
+		t.Run(how, func(t *testing.T) {
+			in(t, forwarder.Options{Lanes: 1, Retry: 15 * time.Second, MaxAge: 30 * time.Second}, packets.Properties{}, func(t *testing.T, w *world) {
+				told := func(want string) {
+					t.Helper()
+					synctest.Wait()
+					connected, failed, _, reason := w.State()
+					expect(t, fmt.Sprintf("%d %d %s", connected, failed, reason), want)
+				}
+				w.set(true, "1")
+				far := <-w.ends
+				w.send(1, "1")
+				expect(t, far.topics(t), "1:1")
+				time.Sleep(16 * time.Second)
+				w.Expire(time.Now())
+				far = <-w.ends
+				expect(t, far.topics(t), "1:1*")
+				told("0 1 the peer sent no PUBACK for 15s")
+				if how == "acknowledged" {
+					far.ack(1, 0)
+				} else {
+					time.Sleep(16 * time.Second)
+					w.Expire(time.Now()) // the connection
+					<-w.ends
+					synctest.Wait()
+					w.Expire(time.Now()) // the message
+				}
+				told("1 0 ")
+			})
+		})
+	}
+}
+
+// A connection on which nothing is under way is given up when there is reason
+// to doubt it and the peer does not answer; one that is answered on is not.
+func TestProve(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1}, packets.Properties{}, func(t *testing.T, w *world) {
+		far := <-w.ends
+		synctest.Wait()
+		w.Prove()
+		time.Sleep(6 * time.Second)
+		if n := w.counters.Reconnects.Load(); n != 0 {
+			t.Errorf("%d connections lost", n)
+		}
+		far.deaf.Store(true)
+		w.Prove()
+		<-w.ends
+	})
+}
+
+// What the peer may want waits until it is known, in its place among the
+// others, and is not missed if the peer does not want it.
+func TestPerhaps(t *testing.T) {
+	wanted := 0
+	in(t, forwarder.Options{Lanes: 1, Wanted: func() { wanted++ }}, packets.Properties{}, func(t *testing.T, w *world) {
+		far := <-w.ends
+		w.doubt(true)
+		w.set(true, "c")
+		w.perhaps("a", "b", "a")
+		w.send(1, "c")
+		expect(t, far.topics(t), "1:c")
+		w.set(true, "a")
+		expect(t, far.topics(t), "2:a 3:a")
+		w.perhaps("b", "a")
+		expect(t, far.topics(t), "4:a")
+		w.set(false)
+		far = w.hangUp(far)
+		w.perhaps("d")
+		w.set(true, "d", "c", "a")
+		expect(t, far.topics(t), "1:c* 2:a* 3:a* 4:a* 5:d")
+		w.doubt(false)
+		w.Expire(time.Now())
+		synctest.Wait()
+		w.set(true, "a", "b", "c", "d") // too late
+		expect(t, far.topics(t), "")
+		if n := w.Gauges().Queuing; n != 0 {
+			t.Errorf("%d are queued", n)
+		}
+		for id := range uint16(5) {
+			far.ack(id+1, 0)
+		}
+		w.check(t, 5, 0, 0, "")
+	})
+	if wanted != 4 {
+		t.Errorf("%d were wanted after all", wanted)
+	}
+}
+
 func TestTooLarge(t *testing.T) {
 	limit := uint32(400)
 	in(t, forwarder.Options{Lanes: 1}, packets.Properties{MaximumPacketSize: &limit}, func(t *testing.T, w *world) {

@@ -21,7 +21,9 @@ type entry struct {
 	at     time.Time
 	size   int
 	dup    bool   // was sent before
+	maybe  bool   // nobody knows yet whether the peer wants it
 	stored uint64 // its number in the store; 0: it is not there
+	note   *note  // usually nil: nobody asks
 }
 
 // A slot is an entry that was written, in the order of writing.
@@ -48,9 +50,13 @@ type lane struct {
 	outstanding int            // QoS 1 entries in sent that are not done
 	bytes       int64          // of all entries
 	topics      map[string]int // of parked
+	maybes      int            // of parked
 	until       time.Time      // when parked entries are given up
 	closed      bool
 	room        sync.Cond
+	pump        *pump     // that sends; nil while none does
+	free        sync.Cond // the pump is not busy
+	ending      bool      // what is queued is being finished
 	wake        chan struct{}
 	hurry       chan struct{}
 	more        chan struct{} // there may be room for what is stored
@@ -58,37 +64,78 @@ type lane struct {
 	progress time.Time // last PUBACK, or the first message in flight
 	stalled  chan struct{}
 
+	prove chan struct{} // see [Forwarder.Prove]
+
 	lost      bool // a connection was lost, or not made, since the last drain began
 	connected bool
-	reason    string // why it is not connected
+	mute      bool   // it may be connected, but the peer has stopped acknowledging
+	reason    string // why it is not connected, or what is wrong
 }
 
 func newLane(n int, opts Options, more chan struct{}) *lane {
-	l := &lane{opts: opts, n: n, more: more, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stalled: make(chan struct{}, 1), topics: make(map[string]int)}
-	l.room.L = &l.mu
+	l := &lane{opts: opts, n: n, more: more, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stalled: make(chan struct{}, 1), prove: make(chan struct{}, 1), topics: make(map[string]int)}
+	l.room.L, l.free.L = &l.mu, &l.mu
 	ready, _ := opts.Peer.Ready()
 	l.lost = !ready || opts.Store != nil && opts.Store.Waiting() // in another life
 	return l
 }
 
-// push queues an entry as far as there is room. It reports false if the lane
-// has ended.
-func (l *lane) push(e entry) bool {
+// push queues an entry as far as there is room, and has it sent. It reports
+// false if the lane has ended.
+func (l *lane) push(e entry, from Source) bool {
+	queued, ok := l.enqueue(e, from)
+	switch {
+	case queued == 0:
+	case from == nil || queued == inlineCount:
+		l.signal()
+	default:
+		from.Soon(l)
+	}
+	return ok
+}
+
+// enqueue returns how many entries there are in the queue, 0 if the new one is
+// not among them. It reports false if the lane has ended.
+func (l *lane) enqueue(e entry, from Source) (queued int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for e.stored == 0 && l.opts.Bytes > 0 && l.bytes+int64(e.size) > l.opts.Bytes && !l.closed {
-		if int64(e.size) > l.opts.Bytes || !l.makeRoom() {
+		if from != nil && !e.maybe && l.opts.WhenFull == Block { // it is going to wait, and others may wait for what it has put off
+			l.mu.Unlock()
+			from.Settle()
+			l.mu.Lock()
+			l.signal()
+			from = nil
+			continue
+		}
+		if int64(e.size) > l.opts.Bytes || e.maybe && l.opts.WhenFull == Block || !l.makeRoom() {
 			l.opts.Counters.Drop(QueueFull)
-			return true
+			return 0, true
 		}
 	}
 	if l.closed {
-		return false
+		return 0, false
 	}
 	l.bytes += int64(e.size)
+	if e.maybe && !l.lost && !l.opts.Peer.Wants(e.rec.Topic) {
+		if until := e.at.Add(HoldTime); until.After(l.until) {
+			l.until = until
+		}
+		l.park(e)
+		l.signal()
+		return 0, true
+	}
 	l.queue.pushBack(e)
-	l.signal()
-	return true
+	return l.queue.len(), true
+}
+
+// park holds an entry back until a route matches it, or the time is over.
+func (l *lane) park(e entry) {
+	l.parked.pushBack(e)
+	l.topics[e.rec.Topic]++
+	if e.maybe {
+		l.maybes++
+	}
 }
 
 // roomFor reports whether a stored message may be kept in memory as well.
@@ -118,8 +165,11 @@ func (l *lane) makeRoom() bool {
 // discard counts an entry that was taken out of its queue.
 func (l *lane) discard(e entry, reason string) {
 	l.bytes -= int64(e.size)
+	e.note.dropped(reason)
 	l.over(&e)
-	l.opts.Counters.Drop(reason)
+	if !e.maybe { // else nobody is known to miss it
+		l.opts.Counters.Drop(reason)
+	}
 }
 
 func (l *lane) signal() {
@@ -134,7 +184,7 @@ func (l *lane) run(ctx context.Context, grace *atomic.Int64) {
 	var backoff client.Backoff
 	for ctx.Err() == nil {
 		started := time.Now()
-		conn, err := l.opts.Dial(ctx, l.n, l.acked)
+		conn, err := l.opts.Dial(ctx, l.n, l.acked, l.Flush)
 		if err == nil {
 			l.status(true, "")
 			err = l.serve(ctx, conn, grace)
@@ -160,9 +210,20 @@ func (l *lane) run(ctx context.Context, grace *atomic.Int64) {
 func (l *lane) status(connected bool, reason string) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
-	l.connected, l.reason = connected, reason
+	l.connected = connected
+	if !l.mute || !connected {
+		l.reason = reason
+	}
 	if !connected {
 		l.lost = true
+	}
+}
+
+// unmute notes that the peer acknowledges, or that there is nothing to
+// acknowledge any more. The lock is held.
+func (l *lane) unmute() {
+	if l.mute = false; l.connected {
+		l.reason = ""
 	}
 }
 
@@ -174,6 +235,8 @@ func (l *lane) serve(ctx context.Context, conn *client.Conn, grace *atomic.Int64
 	if err := p.hold(ctx); err != nil {
 		return err
 	}
+	p.post()
+	defer p.retire()
 	return p.run(ctx, grace)
 }
 
@@ -216,6 +279,7 @@ func (l *lane) requeue() {
 		l.queue.pushFront(*l.parked.at(i))
 	}
 	l.parked = deque[entry]{}
+	l.maybes = 0
 	clear(l.topics)
 }
 
@@ -260,8 +324,11 @@ func (l *lane) expire(now time.Time) {
 	for old(&l.queue) {
 		l.discard(l.queue.popFront(), Expired)
 	}
-	if l.parked.len() > 0 && now.After(l.until) {
+	if l.parked.len() > 0 && now.After(l.until) || l.maybes > 0 && !l.opts.Peer.Unsure() {
 		l.signal()
+	}
+	if l.mute && l.queue.len()+l.parked.len()+l.sent.len() == 0 {
+		l.unmute()
 	}
 	if l.opts.Retry > 0 && l.outstanding > 0 && now.Sub(l.progress) > l.opts.Retry {
 		select {
@@ -274,13 +341,13 @@ func (l *lane) expire(now time.Time) {
 
 // acked books a PUBACK.
 func (l *lane) acked(id uint16, code byte) {
-	if !l.book(id) {
+	if !l.book(id, code) {
 		return
 	}
 	l.opts.Counters.answered(code)
 }
 
-func (l *lane) book(id uint16) bool {
+func (l *lane) book(id uint16, code byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.acks) == 0 || id == 0 {
@@ -297,8 +364,14 @@ func (l *lane) book(id uint16) bool {
 	*at = 0
 	l.outstanding--
 	l.progress = time.Now()
+	if l.mute {
+		l.unmute()
+	}
+	s.note.answered(code)
 	l.finish(s)
-	l.signal()
+	if l.ending {
+		l.signal()
+	}
 	return true
 }
 

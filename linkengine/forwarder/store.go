@@ -40,13 +40,26 @@ const (
 // forwarder that ends before it has taken it passes it on to the next.
 type Item struct {
 	entry
-	offered bool // to the store
+	offered bool   // to the store
+	Source  Source // nil: a lane sends at once
+}
+
+// A Source is what publishes messages, in one goroutine.
+type Source interface {
+	// Soon has f.Flush called when the source has no more for now, or at once.
+	Soon(f interface{ Flush() })
+	// Settle is called before the source is made to wait.
+	Settle()
 }
 
 // NewItem makes an item. Items with the same key keep their order.
 func NewItem(m *wire.Forward, key uint64) Item {
 	return Item{entry: entry{rec: m, key: key, at: time.Now(), size: size(m)}}
 }
+
+// Perhaps makes the item one that the peer may or may not want: it is not
+// sent before a route matches it, and not missed if none ever does.
+func (i *Item) Perhaps() { i.maybe = true }
 
 // Stored reports whether the item is in the store, where the next forwarder
 // finds it.
@@ -67,6 +80,9 @@ func (i *Item) Store(s Store, keep bool, c *Counters) bool {
 		return true
 	}
 	i.offered = true
+	if i.Source != nil {
+		i.Source.Settle()
+	}
 	buf := encoding.Get().(*[]byte)
 	defer encoding.Put(buf)
 	b := (*buf)[:0]
@@ -166,8 +182,7 @@ func (l *lane) offer(e entry) {
 	defer l.mu.Unlock()
 	l.bytes += int64(e.size)
 	if !l.lost && time.Now().Before(l.until) && !l.opts.Peer.Wants(e.rec.Topic) {
-		l.parked.pushBack(e)
-		l.topics[e.rec.Topic]++
+		l.park(e)
 	} else {
 		l.queue.pushBack(e)
 	}
@@ -176,6 +191,8 @@ func (l *lane) offer(e entry) {
 
 // over says that an entry is done with.
 func (l *lane) over(e *entry) {
+	e.note.over()
+	e.note = nil
 	if e.stored != 0 {
 		l.opts.Store.Done(e.stored)
 		e.stored = 0

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 
@@ -25,6 +26,7 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 type farEnd struct {
 	conn net.Conn
 	got  chan *packets.Publish
+	deaf atomic.Bool // answers no ping
 }
 
 func (f *farEnd) serve(connack *packets.Connack) {
@@ -40,7 +42,9 @@ func (f *farEnd) serve(connack *packets.Connack) {
 		case *packets.Publish:
 			f.got <- m
 		case *packets.Pingreq:
-			packets.NewControlPacket(packets.PINGRESP).WriteTo(f.conn)
+			if !f.deaf.Load() {
+				packets.NewControlPacket(packets.PINGRESP).WriteTo(f.conn)
+			}
 		}
 	}
 }
@@ -89,6 +93,7 @@ type world struct {
 	wanted  map[string]bool
 	changed chan struct{}
 	losses  int
+	unsure  bool
 }
 
 func (w *world) Lost() { w.mu.Lock(); defer w.mu.Unlock(); w.losses++ }
@@ -105,6 +110,19 @@ func (w *world) Wants(topic string) bool {
 	return w.wanted[topic]
 }
 
+func (w *world) Unsure() bool { w.mu.Lock(); defer w.mu.Unlock(); return w.unsure }
+
+func (w *world) doubt(unsure bool) { w.mu.Lock(); defer w.mu.Unlock(); w.unsure = unsure }
+
+// perhaps sends what the peer may want.
+func (w *world) perhaps(topics ...string) {
+	for _, topic := range topics {
+		i := forwarder.NewItem(&wire.Forward{QoS: 1, Topic: topic}, 0)
+		i.Perhaps()
+		w.Forward(&i)
+	}
+}
+
 func (w *world) set(ready bool, wanted ...string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
@@ -116,7 +134,7 @@ func (w *world) set(ready bool, wanted ...string) {
 	w.changed = make(chan struct{})
 }
 
-func (w *world) dial(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
+func (w *world) dial(ctx context.Context, n int, acked func(uint16, byte), idle func()) (*client.Conn, error) {
 	w.mu.Lock()
 	down := w.down
 	w.mu.Unlock()
@@ -124,10 +142,10 @@ func (w *world) dial(ctx context.Context, n int, acked func(uint16, byte)) (*cli
 		return nil, errors.New("nobody is there")
 	}
 	near, far := net.Pipe()
-	end := &farEnd{far, make(chan *packets.Publish, 1000)}
+	end := &farEnd{conn: far, got: make(chan *packets.Publish, 1000)}
 	go end.serve(&packets.Connack{Properties: &w.connack})
 	w.ends <- end
-	return client.Connect(ctx, near, client.Options{ClientID: "x", Acked: acked})
+	return client.Connect(ctx, near, client.Options{ClientID: "x", Acked: acked, Idle: idle})
 }
 
 // in runs a test in a bubble of its own time.

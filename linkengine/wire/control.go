@@ -31,6 +31,16 @@ const (
 	keyLast          = keyNeedBootstrap
 
 	opDelete = 100
+
+	// Not of the protocol, whose readers pass over keys that they do not know.
+	keyFeatures = 25452
+)
+
+// What a node of clink says of itself in [ActorInit.Features] and
+// [ActorInitAck.Features]; EMQX says nothing there.
+const (
+	FeatureClink    = 1 << iota // it understands an [Aside], and answers probes
+	FeatureRetained             // it wants the retained messages of its routes
 )
 
 const (
@@ -47,6 +57,7 @@ type ActorInit struct {
 	Incarnation int64  // Unix milliseconds, or a counter
 	Target      string // name of the cluster that is spoken to
 	Version     int    // always 1; zero is written as 1
+	Features    int64  // zero: none, and nothing is written
 }
 
 // ActorInitAck answers an ActorInit.
@@ -57,6 +68,7 @@ type ActorInitAck struct {
 	// NeedBootstrap says, if accepted, that the actor is new here. Peers before
 	// 5.8.9 and 6.0.2 say false always (section 7).
 	NeedBootstrap bool
+	Features      int64 // only for who has some itself; as in ActorInit
 }
 
 // RouteOp adds or deletes one route. Filter is the intersection that is
@@ -83,17 +95,19 @@ type Heartbeat struct {
 
 // Append adds the payload of m to dst.
 func (m ActorInit) Append(dst []byte) []byte {
-	dst = appendActor(dst, 5, m.Actor)
+	dst = appendActor(dst, 5+count(m.Features != 0), m.Actor)
 	dst = etf.AppendInt(etf.AppendInt(dst, keyIncarnation), m.Incarnation)
 	dst = etf.AppendBinary(etf.AppendInt(dst, keyTarget), m.Target)
 	dst = appendVersion(dst, m.Version)
+	dst = appendFeatures(dst, m.Features)
 	return appendOp(dst, opActorInit)
 }
 
 // Append adds the payload of m to dst.
 func (m ActorInitAck) Append(dst []byte) []byte {
-	dst = appendActor(dst, 5, m.Actor)
+	dst = appendActor(dst, 5+count(m.Features != 0), m.Actor)
 	dst = appendVersion(dst, m.Version)
+	dst = appendFeatures(dst, m.Features)
 	dst = etf.AppendInt(dst, keyResult)
 	if m.Error == "" {
 		dst = etf.AppendAtom(dst, "ok")
@@ -156,6 +170,13 @@ func appendVersion(dst []byte, v int) []byte {
 	return etf.AppendInt(etf.AppendInt(dst, keyVersion), int64(v))
 }
 
+func appendFeatures(dst []byte, features int64) []byte {
+	if features == 0 {
+		return dst
+	}
+	return etf.AppendInt(etf.AppendInt(dst, keyFeatures), features)
+}
+
 func appendOp(dst []byte, op string) []byte {
 	return etf.AppendBinary(etf.AppendAtom(dst, "$op"), op)
 }
@@ -173,6 +194,7 @@ type control struct {
 	r   etf.Reader
 	op  int
 	at  [keyLast + 1]int
+	own int // of the features
 	lim Limits
 	err error
 }
@@ -203,7 +225,7 @@ func (c *control) decode() (any, error) {
 	var m any
 	switch op := c.value(c.op); string(op.Binary()) {
 	case opActorInit:
-		m = ActorInit{Actor: c.actor(), Incarnation: c.int(keyIncarnation), Target: c.text(keyTarget), Version: c.version()}
+		m = ActorInit{Actor: c.actor(), Incarnation: c.int(keyIncarnation), Target: c.text(keyTarget), Version: c.version(), Features: c.features()}
 	case opActorInitAck:
 		m = c.ack()
 	case opRoutes:
@@ -251,10 +273,31 @@ func (c *control) place(key *etf.Reader) *int {
 	if !key.AtInt() {
 		return nil
 	}
-	if n := key.Int(); key.Err() == nil && n >= keyActor && n <= keyLast {
+	switch n := key.Int(); {
+	case key.Err() != nil:
+	case n >= keyActor && n <= keyLast:
 		return &c.at[n]
+	case n == keyFeatures:
+		return &c.own
 	}
 	return nil
+}
+
+// features reads what no other implementation says. One that uses the key for
+// something else has none.
+func (c *control) features() int64 {
+	if c.own == 0 {
+		return 0
+	}
+	r := c.value(c.own)
+	if !r.AtInt() {
+		return 0
+	}
+	n := r.Int()
+	if r.Err() != nil || n < 0 {
+		return 0
+	}
+	return n
 }
 
 // value is a reader of its own at the given place.
@@ -311,7 +354,7 @@ func (c *control) version() int {
 }
 
 func (c *control) ack() ActorInitAck {
-	m := ActorInitAck{Actor: c.actor(), Version: c.version()}
+	m := ActorInitAck{Actor: c.actor(), Version: c.version(), Features: c.features()}
 	c.read(keyResult, func(r *etf.Reader) {
 		if r.AtTuple() {
 			m.Error = c.rejection(r)

@@ -25,6 +25,8 @@ type Forward struct {
 	Topic     string
 	Payload   []byte
 	Timestamp int64 // when the message was published at its origin, Unix milliseconds
+
+	Aside *Aside // usually nil
 }
 
 // Properties are the properties of an MQTT 5 PUBLISH that subscribers of the
@@ -59,6 +61,12 @@ const (
 // that the topic is a valid one is for the caller to know, for one with a
 // wildcard in it would kill the connection at an EMQX peer (section 9.5).
 func (m Forward) Append(dst []byte) []byte {
+	dst = append(m.AppendHead(dst), m.Payload...)
+	return m.AppendTail(dst)
+}
+
+// AppendHead adds what comes before the payload's bytes.
+func (m *Forward) AppendHead(dst []byte) []byte {
 	dst = etf.AppendTuple(append(dst, etf.Version), recordArity)
 	dst = etf.AppendAtom(dst, "message")
 	dst = etf.AppendBinary(dst, m.ID[:])
@@ -67,9 +75,12 @@ func (m Forward) Append(dst []byte) []byte {
 	dst = m.appendFlags(dst)
 	dst = m.appendHeaders(dst)
 	dst = etf.AppendBinary(dst, m.Topic)
-	dst = etf.AppendBinary(dst, m.Payload)
-	dst = etf.AppendInt(dst, m.Timestamp)
-	return etf.AppendMap(dst, 0)
+	return etf.AppendBinaryHead(dst, len(m.Payload))
+}
+
+// AppendTail adds what comes behind them.
+func (m *Forward) AppendTail(dst []byte) []byte {
+	return m.Aside.append(etf.AppendInt(dst, m.Timestamp))
 }
 
 func (m *Forward) appendFlags(dst []byte) []byte {

@@ -81,7 +81,7 @@ func TestControlRoundTrip(t *testing.T) {
 		ack := ActorInitAck{Actor: actor, Version: version, Error: anyText.Draw(rt, "error")}
 		ack.NeedBootstrap = ack.Error == "" && rapid.Bool().Draw(rt, "need")
 		for _, want := range []any{
-			ActorInit{actor, incarnation, anyText.Draw(rt, "target"), version},
+			ActorInit{actor, incarnation, anyText.Draw(rt, "target"), version, rapid.Int64Range(0, 3).Draw(rt, "features")},
 			ack,
 			Routes{actor, incarnation, rapid.SliceOf(anyOp).Draw(rt, "ops")},
 			Heartbeat{actor, incarnation},

@@ -131,7 +131,9 @@ func (d *recordReader) message(m *Forward) {
 	if d.ok() && !d.AtMap() {
 		d.malformed("Extra is not a map")
 	}
-	d.Skip()
+	if extra := d.aside(); d.ok() {
+		m.Aside = readAside(extra)
+	}
 }
 
 func (d *recordReader) id(m *Forward) {

@@ -245,6 +245,7 @@ func (d *daemon) get(path string, into any) {
 // A link is what the tests read of a link in an answer.
 type link struct {
 	Name, Status string
+	NodeStatus   []struct{ Status, Reason string } `json:"node_status"`
 	Topics       []string
 	Replication  struct {
 		State, Reason string

@@ -2,10 +2,12 @@ package command_test
 
 import (
 	"bufio"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 )
@@ -16,12 +18,21 @@ type process struct {
 	cmd *exec.Cmd
 }
 
+// builtOnce makes one clinkd for all tests.
+var builtOnce = sync.OnceValues(func() (string, error) {
+	bin := filepath.Join(home, "clinkd")
+	if out, err := exec.Command("go", "build", "-o", bin, "clink/cmd/clinkd").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("build clinkd: %w\n%s", err, out)
+	}
+	return bin, nil
+})
+
 // build returns the path of a clinkd.
 func build(t *testing.T) string {
 	t.Helper()
-	bin := filepath.Join(t.TempDir(), "clinkd")
-	if out, err := exec.Command("go", "build", "-o", bin, "clink/cmd/clinkd").CombinedOutput(); err != nil {
-		t.Fatalf("build clinkd: %v\n%s", err, out)
+	bin, err := builtOnce()
+	if err != nil {
+		t.Fatal(err)
 	}
 	return bin
 }

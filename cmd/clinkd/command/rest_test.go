@@ -16,11 +16,14 @@ import (
 	"go.uber.org/goleak"
 )
 
+// home holds what the tests share, and goes with them.
+var home string
+
 // TestMain gives git a configuration of its own, so that the tests see neither
 // that of whoever runs them nor the repository they run in.
 func TestMain(m *testing.M) {
-	home, err := os.MkdirTemp("", "clinkd-test-")
-	if err != nil {
+	var err error
+	if home, err = os.MkdirTemp("", "clinkd-test-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
 		os.Exit(1)
 	}
