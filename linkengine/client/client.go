@@ -84,6 +84,7 @@ type Conn struct {
 	rest     [][]byte     // of frames that TryWrite has begun
 	writeBy  time.Time    // the write deadline
 	lastRead atomic.Int64 // of the monotonic clock, see since
+	readAt   int64        // the reader's: the same of the bytes that came last
 	started  time.Time
 
 	ids     sync.Mutex

@@ -33,7 +33,7 @@ func (i *input) Read(p []byte) (int, error) {
 		i.c.opts.Idle()
 	}
 	n, err := i.read(p)
-	i.c.lastRead.Store(int64(time.Since(i.c.started)))
+	i.c.readAt = int64(time.Since(i.c.started))
 	return n, err
 }
 
@@ -64,6 +64,7 @@ func (c *Conn) read(r *bufio.Reader) error {
 		if err != nil {
 			return ended(err)
 		}
+		c.lastRead.Store(c.readAt) // a packet has begun: single bytes of it are no sign of life
 		if first[0] == packets.PUBACK<<4 {
 			err = c.puback(r)
 		} else {
