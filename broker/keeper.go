@@ -20,9 +20,6 @@ type keeper struct {
 	closed atomic.Bool                 // it was in use until the node stopped
 }
 
-// storeRetry is the time between attempts to get a store back.
-var storeRetry = 5 * time.Second
-
 func (k *keeper) stats(s *Stats) {
 	if st := k.store.Load(); st != nil && st.Err() == nil {
 		s.StoreUp, s.StoreBytes, s.StoreRefused = true, st.Bytes(), st.Refused()
@@ -75,7 +72,7 @@ func (n *Node) openStore() error {
 func (n *Node) storeDown(err error) {
 	n.keeper.because(err)
 	n.log.Error("the store cannot be used: the node serves from memory, and what it acknowledges is lost if it ends; it tries again",
-		"directory", n.opts.Store, "every", storeRetry.String(), "error", err)
+		"directory", n.opts.Store, "every", n.opts.storeRetry.String(), "error", err)
 }
 
 // startStore starts the store, and watches it until ctx ends.
@@ -91,7 +88,7 @@ func (n *Node) startStore(ctx context.Context) {
 }
 
 func (n *Node) watchStore(ctx context.Context, st *store.Store) {
-	t := time.NewTicker(storeRetry)
+	t := time.NewTicker(n.opts.storeRetry)
 	defer t.Stop()
 	for {
 		var failed <-chan struct{}

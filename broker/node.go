@@ -43,6 +43,9 @@ type Options struct {
 	Store         string        // directory of what outlives the process; "": nothing does
 	StoreSync     time.Duration // between synchronisations of the store with the disk; 100 ms; below 0: before each acknowledgement
 	StoreMaxBytes int64         // of all that is stored; 4 GiB
+
+	storeRetry   time.Duration // between attempts to get a store back; 5 s
+	linkSessions int           // of one peer, with and without a connection; 1024
 }
 
 func (o *Options) fill() error {
@@ -52,7 +55,7 @@ func (o *Options) fill() error {
 	for _, d := range []struct {
 		p   *time.Duration
 		def time.Duration
-	}{{&o.SysInterval, 10 * time.Second}, {&o.ConnectTimeout, 10 * time.Second}, {&o.SessionExpiry, 24 * time.Hour}, {&o.StopTimeout, 5 * time.Second}} {
+	}{{&o.SysInterval, 10 * time.Second}, {&o.ConnectTimeout, 10 * time.Second}, {&o.SessionExpiry, 24 * time.Hour}, {&o.StopTimeout, 5 * time.Second}, {&o.storeRetry, 5 * time.Second}} {
 		if *d.p == 0 {
 			*d.p = d.def
 		}
@@ -60,7 +63,7 @@ func (o *Options) fill() error {
 	for _, d := range []struct {
 		p   *int
 		def int
-	}{{&o.MaxPacketSize, 1 << 20}, {&o.QueueLength, 2048}, {&o.MaxInflight, 8192}} {
+	}{{&o.MaxPacketSize, 1 << 20}, {&o.QueueLength, 2048}, {&o.MaxInflight, 8192}, {&o.linkSessions, 1024}} {
 		if *d.p == 0 {
 			*d.p = d.def
 		}

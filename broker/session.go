@@ -49,7 +49,7 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 		return &refusal{packets.ErrServerShuttingDown, "the node is stopping"}
 	}
 	s := n.idle[c.id]
-	if n.overSessions(c, s != nil) {
+	if n.overSessions(c, s != nil) || n.overLinks(c, s != nil) {
 		n.mu.Unlock()
 		n.ids.unlock(c.id)
 		c.holdsID = false
@@ -78,8 +78,30 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	return nil
 }
 
+// overLinks reports whether c would begin one more session of a link's peer than
+// a peer may have. The caller holds n.mu.
+func (n *Node) overLinks(c *client, continues bool) bool {
+	g := c.granted.Load()
+	if g == nil || continues || n.live[c.id] != nil {
+		return false
+	}
+	same := 0
+	count := func(o *client) {
+		if other := o.granted.Load(); other != nil && other.Peer == g.Peer {
+			same++
+		}
+	}
+	for _, o := range n.live {
+		count(o)
+	}
+	for _, s := range n.idle {
+		count(s.c)
+	}
+	return same >= n.opts.linkSessions
+}
+
 // overSessions reports whether c would begin a session beyond the limit. Links
-// are not limited. The caller holds n.mu.
+// have one of their own. The caller holds n.mu.
 func (n *Node) overSessions(c *client, continues bool) bool {
 	most := n.bounds.Load().sessions
 	return most > 0 && !continues && c.session == nil && n.live[c.id] == nil && len(n.live)+len(n.idle) >= most

@@ -16,12 +16,9 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-// shortRetry lets nodes of this test try to get their store back soon.
-func shortRetry(t *testing.T) {
-	was := storeRetry
-	storeRetry = 20 * time.Millisecond
-	t.Cleanup(func() { storeRetry = was })
-}
+// soon is how long nodes of these tests wait before they try to get their store
+// back.
+const soon = 20 * time.Millisecond
 
 // A logBook is a log that can be read while it is written.
 type logBook struct {
@@ -46,13 +43,12 @@ const downText = "the store cannot be used"
 // What cannot be written at first: a file is where the directory should be. It
 // is the same for root, whom no permission stops.
 func TestStoreCannotBeMade(t *testing.T) {
-	shortRetry(t)
 	book := &logBook{}
 	dir := filepath.Join(t.TempDir(), "store")
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{Store: dir, Log: slog.New(slog.NewTextHandler(book, nil))}
+	o := Options{storeRetry: soon, Store: dir, Log: slog.New(slog.NewTextHandler(book, nil))}
 	n, end := onceWith(t, o)
 	s := connect(t, n, "sub", keepSession(3600))
 	s.sub(t, "a")
@@ -89,14 +85,13 @@ func TestStoreCannotBeMade(t *testing.T) {
 
 // A full disk takes nothing more; when there is room again, all is stored.
 func TestStoreOnFullDisk(t *testing.T) {
-	shortRetry(t)
 	disk := t.TempDir()
 	if out, err := exec.Command("mount", "-t", "tmpfs", "-o", "size=4m", "tmpfs", disk).CombinedOutput(); err != nil {
 		t.Skipf("no file system of its own for the test: %v %s", err, out)
 	}
 	t.Cleanup(func() { _ = exec.Command("umount", "-l", disk).Run() })
 	book := &logBook{}
-	o := Options{Store: filepath.Join(disk, "store"), Log: slog.New(slog.NewTextHandler(book, nil))}
+	o := Options{storeRetry: soon, Store: filepath.Join(disk, "store"), Log: slog.New(slog.NewTextHandler(book, nil))}
 	n, end := onceWith(t, o)
 	connect(t, n, "sub", keepSession(3600)).sub(t, "a")
 	p := connect(t, n, "pub")

@@ -8,6 +8,8 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -42,8 +44,42 @@ type disk struct {
 // durable reports whether cfg asks for a queue on disk.
 func durable(cfg topology.Link) bool { return cfg.Queue.Sync != "" }
 
+func (e *Engine) spoolDir() string { return filepath.Join(e.opts.DataDir, "spool") }
+
+// diskPrefix is what the names of queues' directories begin with.
+const diskPrefix = "to-"
+
 func (l *link) diskDir() string {
-	return filepath.Join(l.opts.DataDir, "spool", "to-"+url.PathEscape(l.peer))
+	return filepath.Join(l.spoolDir(), diskPrefix+url.PathEscape(l.peer))
+}
+
+// Sweep removes the queues on disk of links that there are not, nor are to be
+// according to wanted: links that went while this engine did not run.
+func (e *Engine) Sweep(wanted []topology.Link) error {
+	e.changing.Lock()
+	defer e.changing.Unlock()
+	if e.opts.DataDir == "" {
+		return nil
+	}
+	dirs, err := os.ReadDir(e.spoolDir())
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return err
+	}
+	links := *e.links.Load()
+	var errs []error
+	for _, d := range dirs {
+		name, ours := strings.CutPrefix(d.Name(), diskPrefix)
+		peer, err := url.PathUnescape(name)
+		if !ours || err != nil || !d.IsDir() || links[peer] != nil ||
+			slices.ContainsFunc(wanted, func(l topology.Link) bool { return l.Name == peer }) {
+			continue
+		}
+		e.log.Warn("the queue on disk of a link that is gone is removed", "peer", peer)
+		if err := os.RemoveAll(filepath.Join(e.spoolDir(), d.Name())); err != nil {
+			errs = append(errs, fmt.Errorf("remove the queue on disk to %s, whose link is gone: %w", peer, err))
+		}
+	}
+	return errors.Join(errs...)
 }
 
 // openDisk opens the link's queue on disk if it wants one, or there is one with

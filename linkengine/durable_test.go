@@ -7,6 +7,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"strings"
 	"testing"
 	"time"
 
@@ -260,5 +261,35 @@ func TestQueueOnDiskCannotBeOpened(t *testing.T) {
 	expectRange(t, sub, 0, 10, false)
 	if a.status(t, "b").Metrics.DroppedBy["not-stored"] == 0 {
 		t.Errorf("nothing says so:\n%s", &log)
+	}
+}
+
+// A link that went while nothing ran leaves its queue behind; one that is there,
+// or is to come, keeps its own, as does what is no queue.
+func TestSweep(t *testing.T) {
+	dir := t.TempDir()
+	for _, name := range []string{"to-gone", "to-b", "to-c%2Fd", "notes"} {
+		if err := os.MkdirAll(filepath.Join(dir, "spool", name), 0o700); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, "spool", name, "file"), nil, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	a := begin(t, "a", []string{"b"}, keepIn(dir))
+	a.put(t, durable(linkTo("b", a.addr, "t/#")))
+	if err := a.engine.Sweep([]topology.Link{{Name: "c/d"}}); err != nil {
+		t.Fatal(err)
+	}
+	left, err := os.ReadDir(filepath.Join(dir, "spool"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	var names []string
+	for _, e := range left {
+		names = append(names, e.Name())
+	}
+	if got := strings.Join(names, " "); got != "notes to-b to-c%2Fd" {
+		t.Errorf("%s are left", got)
 	}
 }

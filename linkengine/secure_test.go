@@ -98,6 +98,7 @@ func TestTLS(t *testing.T) {
 		{"no certificate in it", func(s *topology.TLS) { s.CACertFile = filepath.Join(ca.dir, "a.key") }, "holds no certificate"},
 		{"certificate without key", func(s *topology.TLS) { s.KeyFile = "" }, "go together"},
 		{"old version only", func(s *topology.TLS) { s.Versions = []string{"tlsv1"} }, "protocol version"},
+		{"the newest version only", func(s *topology.TLS) { s.Versions = []string{"tlsv1.3"} }, ""},
 		{"unknown version", func(s *topology.TLS) { s.Versions = []string{"sslv3"} }, "sslv3"},
 		{"a cipher", func(s *topology.TLS) {
 			s.Versions, s.Ciphers = []string{"tlsv1.2"}, []string{"TLS_ECDHE_ECDSA_WITH_AES_128_GCM_SHA256", "TLS_AES_256_GCM_SHA384"}
@@ -125,6 +126,13 @@ func TestTLS(t *testing.T) {
 // secureBystander lets the peer a in by its certificate.
 func secureBystander(t *testing.T, ca *authority) (addr string) {
 	t.Helper()
+	return secureBystanderAs(t, ca, topology.TLS{CertFile: "server.pem", KeyFile: "server.key"})
+}
+
+// secureBystanderAs has a certificate, and perhaps versions, of its own.
+func secureBystanderAs(t *testing.T, ca *authority, own topology.TLS) (addr string) {
+	t.Helper()
+	own.Enable, own.CACertFile, own.Verify, own.FailIfNoPeerCert = true, "ca.pem", "verify_peer", true
 	b := &bystander{}
 	b.say(accepts)
 	node, err := broker.New(broker.Options{})
@@ -136,7 +144,7 @@ func secureBystander(t *testing.T, ca *authority) (addr string) {
 	g.Loopback, g.CertName = false, "a"
 	err = node.Apply(t.Context(), broker.Config{BaseDir: ca.dir, Grants: []topology.Grant{g}, Listeners: []topology.Listener{{
 		Name: "tls", Type: topology.SSL, Enable: true, Bind: "127.0.0.1:0",
-		SSL: topology.TLS{Enable: true, CertFile: "server.pem", KeyFile: "server.key", CACertFile: "ca.pem", Verify: "verify_peer", FailIfNoPeerCert: true},
+		SSL: own,
 	}}})
 	if err != nil {
 		t.Fatal(err)
@@ -185,5 +193,59 @@ func TestPresence(t *testing.T) {
 	eventually(t, "a comes", func() bool { return b.status(t, "a").Inbound.State == topology.InboundOnline })
 	if s := a.status(t, "b").Inbound; s.State != topology.InboundAbsent {
 		t.Errorf("%+v", s)
+	}
+}
+
+// TestTLSEndsThatDoNotFit says at the link what is wrong at either end, takes a
+// renewed certificate by itself, and leaves another link alone.
+func TestTLSEndsThatDoNotFit(t *testing.T) {
+	ca := newAuthority(t)
+	past := time.Now().Add(-time.Hour)
+	server := func(name string, until time.Time) {
+		ca.issue(t, name, &x509.Certificate{IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}, NotBefore: past.Add(-time.Hour), NotAfter: until})
+	}
+	client := func(until time.Time) {
+		ca.issue(t, "a", &x509.Certificate{Subject: pkix.Name{CommonName: "a"}, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth}, NotBefore: past.Add(-time.Hour), NotAfter: until})
+	}
+	server("old-server", past)
+	server("server", time.Now().Add(time.Hour))
+	well := secureBystander(t, ca)
+	expired := secureBystanderAs(t, ca, topology.TLS{CertFile: "old-server.pem", KeyFile: "old-server.key"})
+	newest := secureBystanderAs(t, ca, topology.TLS{CertFile: "server.pem", KeyFile: "server.key", Versions: []string{"tlsv1.3"}})
+
+	client(time.Now().Add(time.Hour))
+	a := begin(t, "a", []string{"b", "steady"})
+	put := func(peer, addr string, versions ...string) {
+		l := linkTo(peer, addr)
+		l.SSL = topology.TLS{Enable: true, Verify: "verify_peer", CACertFile: filepath.Join(ca.dir, "ca.pem"), CertFile: filepath.Join(ca.dir, "a.pem"), KeyFile: filepath.Join(ca.dir, "a.key"), Versions: versions}
+		a.put(t, l)
+	}
+	says := func(want string) {
+		t.Helper()
+		eventually(t, "the status says "+want, func() bool {
+			r := a.status(t, "b").Replication
+			return r.State == topology.ReplicationDown && strings.Contains(r.Reason, want)
+		})
+	}
+	online := func() {
+		t.Helper()
+		eventually(t, "the link is online", func() bool { return a.status(t, "b").Replication.State == topology.ReplicationOnline })
+	}
+	put("steady", secureBystander(t, ca))
+	eventually(t, "the other link stands", func() bool { return a.status(t, "steady").State == topology.Connected })
+
+	put("b", expired)
+	says("expired")
+	put("b", newest, "tlsv1.2")
+	says("protocol version")
+	put("b", newest)
+	online()
+	client(past)
+	put("b", well)
+	says("expired certificate")
+	client(time.Now().Add(time.Hour))
+	online() // without being told
+	if n := a.status(t, "steady").Metrics.Reconnects; n != 0 {
+		t.Errorf("the other link lost %d connections", n)
 	}
 }

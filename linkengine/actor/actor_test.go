@@ -225,14 +225,15 @@ func TestRejected(t *testing.T) {
 	in(t, p, func(t *testing.T, a *Actor, _ *local, lost, answered *atomic.Int64) {
 		time.Sleep(22 * time.Second)
 		s := p.take()
-		if n := strings.Count(s, "init"); n != 9 { // after 0, .2, .4, .8, 1.6, 3.2, 5, 5 and 5 s
+		if n := strings.Count(s, "init"); n < 9 || n > 11 { // after 0, .2, .4, .8, 1.6, 3.2, 5, 5 and 5 s at the latest
 			t.Errorf("%d attempts: %s", n, s)
 		}
-		if s := a.Status(); s.State != topology.ReplicationRejected || s.Reason != "unknown_cluster" || time.Since(s.Since) != 22*time.Second || answered.Load() != 9 {
+		if s := a.Status(); s.State != topology.ReplicationRejected || s.Reason != "unknown_cluster" || time.Since(s.Since) != 22*time.Second || answered.Load() < 9 {
 			t.Errorf("%+v, %d answers", s, answered.Load())
 		}
 		p.change(func() { p.reject = "" })
 		a.Hurry()
+		time.Sleep(200 * time.Millisecond) // there is so much between attempts at least
 		synctest.Wait()
 		if s := a.Status(); s.State != topology.ReplicationOnline {
 			t.Errorf("%+v", s)

@@ -7,8 +7,9 @@ import (
 )
 
 // A Backoff says how long to wait before the next attempt: a random time up to
-// a bound that starts at 200 ms and doubles to 5 s with each attempt. The zero
-// value is ready to use.
+// a bound that starts at 200 ms and doubles to 5 s with each attempt, so that
+// connections that were lost together do not come back together. The zero value
+// is ready to use.
 type Backoff struct{ bound time.Duration }
 
 const (
@@ -18,11 +19,16 @@ const (
 )
 
 // Next returns the time to wait now.
-func (b *Backoff) Next() time.Duration { return max(minBackoff, rand.N(b.Full())) }
+func (b *Backoff) Next() time.Duration { return max(minBackoff, rand.N(b.raise())) }
 
-// Full returns the bound itself, for when the peer has been reached and would
-// only say the same again.
+// Full returns the bound itself, less a random quarter at most, for when the peer
+// has been reached and would only say the same again.
 func (b *Backoff) Full() time.Duration {
+	bound := b.raise()
+	return bound - rand.N(bound/4)
+}
+
+func (b *Backoff) raise() time.Duration {
 	b.bound = min(max(2*b.bound, firstBackoff), maxBackoff)
 	return b.bound
 }

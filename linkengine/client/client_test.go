@@ -290,12 +290,12 @@ func TestBackoffIsSpread(t *testing.T) {
 	for attempt := range 6 {
 		var counts [parts]int
 		for range many {
-			var b, same client.Backoff
+			var b client.Backoff
 			for range attempt {
 				b.Next()
-				same.Full()
 			}
-			counts[int(b.Next()*parts/same.Full())]++
+			bound := min(200*time.Millisecond<<attempt, 5*time.Second)
+			counts[min(int(b.Next()*parts/bound), parts-1)]++
 		}
 		for i, n := range counts {
 			if n > many/parts*5/2 { // the shortest of the first ones are a little longer
@@ -308,8 +308,8 @@ func TestBackoffIsSpread(t *testing.T) {
 func TestBackoff(t *testing.T) {
 	var b client.Backoff
 	for _, want := range []time.Duration{200 * time.Millisecond, 400 * time.Millisecond, 800 * time.Millisecond, 1600 * time.Millisecond, 3200 * time.Millisecond, 5 * time.Second, 5 * time.Second} {
-		if got := b.Full(); got != want {
-			t.Errorf("%v, want %v", got, want)
+		if got := b.Full(); got > want || got < want*3/4 {
+			t.Errorf("%v, want up to %v", got, want)
 		}
 	}
 	for range 100 {

@@ -79,36 +79,43 @@ func (s *Spool) segmentOf(seq uint64) *segment {
 	return s.segs[i]
 }
 
-// begin starts a new segment to write to.
-func (s *Spool) begin() error {
+// follow starts a new segment after the last one.
+func (s *Spool) follow() error {
 	first := s.next
 	for fileThere(filepath.Join(s.opts.Dir, segmentName(first))) {
 		first++ // the one before holds no message
 	}
-	g := &segment{path: filepath.Join(s.opts.Dir, segmentName(first)), first: first, end: first}
-	f, err := s.opts.open(g.path)
-	if err != nil {
+	if _, err := s.begin(first); err != nil {
 		return err
 	}
-	if _, err := f.Write([]byte(magic)); err != nil {
-		f.Close()
-		os.Remove(g.path)
-		return err
-	}
-	if err := syncDir(s.opts.Dir); err != nil {
-		f.Close()
-		os.Remove(g.path)
-		return err
-	}
-	g.size = int64(len(magic))
-	s.bytes += g.size
 	if s.cursor.seq == s.next {
 		s.cursor.seq = first
 	}
-	s.next = first
+	s.next, s.written = first, first
+	return nil
+}
+
+// begin starts a new segment to write to.
+func (s *Spool) begin(first uint64) (*segment, error) {
+	g := &segment{path: filepath.Join(s.opts.Dir, segmentName(first)), first: first, end: first}
+	f, err := s.opts.open(g.path)
+	if err != nil {
+		return nil, err
+	}
+	_, err = f.Write([]byte(magic))
+	if err == nil {
+		err = syncDir(s.opts.Dir)
+	}
+	if err != nil {
+		f.Close()
+		os.Remove(g.path)
+		return nil, err
+	}
+	g.size = int64(len(magic))
+	s.bytes += g.size
 	s.out = f
 	s.segs = append(s.segs, g)
-	return nil
+	return g, nil
 }
 
 func syncDir(dir string) error {
@@ -152,7 +159,7 @@ func (s *Spool) recover() (Report, error) {
 		}
 	}
 	s.synced = s.next
-	return report, s.begin()
+	return report, s.follow()
 }
 
 // load reads one segment.

@@ -23,6 +23,8 @@ var (
 	ErrClosed = errors.New("the queue on disk is closed")
 )
 
+var errDoubt = errors.New("the disk failed to keep what was written to the queue")
+
 // Options say where a queue is and how large it may grow.
 type Options struct {
 	Dir      string        // its own directory, made if need be
@@ -68,12 +70,17 @@ type Spool struct {
 	done    []uint64
 	bytes   int64 // of all segments, with what is pending
 	live    int
-	waiting int    // live, and not handed out
-	next    uint64 // of the next message
-	synced  uint64 // messages below are on disk for good
-	dirty   bool   // there is something to write or sync
+	waiting int       // live, and not handed out
+	next    uint64    // of the next message
+	written uint64    // messages below were handed to the system
+	synced  uint64    // messages below are on disk for good, but for those in doubt
+	doubt   [2]uint64 // messages from the first to before the second: a sync of them failed
+	suspect bool      // the last segment is not to be written to: a sync of it failed
+	cut     int64     // where the last segment is to be cut off before it is written to; 0: nowhere
+	dirty   bool      // there is something to write or sync
 	cursor  cursor
 	err     error // of the last attempt to write
+	trouble error // err, or what it was since Err was called
 	closed  bool
 	rush    bool      // nobody waits for room
 	settled sync.Cond // synced or err has changed
@@ -172,10 +179,12 @@ func (s *Spool) Wait(seq uint64) error {
 	for s.opts.Always && s.synced <= seq && s.err == nil && !s.closed {
 		s.settled.Wait()
 	}
-	if s.synced > seq {
+	switch {
+	case s.synced > seq && s.doubt[0] <= seq && seq < s.doubt[1]:
+		return errDoubt
+	case s.synced > seq:
 		return nil
-	}
-	if s.err != nil {
+	case s.err != nil:
 		return s.err
 	}
 	return ErrClosed
@@ -312,9 +321,12 @@ func (s *Spool) Bytes() int64 {
 	return s.bytes
 }
 
-// Err says why the last attempt to write has failed, nil if it has not.
+// Err says why the last attempt to write has failed, or one since Err was called
+// last; nil if none has.
 func (s *Spool) Err() error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	return s.err
+	err := s.trouble
+	s.trouble = s.err
+	return err
 }

@@ -3,6 +3,9 @@ package spool
 import (
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"slices"
 )
 
 // flush writes and syncs what has gathered, and removes what is done with.
@@ -19,7 +22,10 @@ func (s *Spool) flush() {
 		err := settle(out, old)
 		s.mu.Lock()
 		if err != nil {
+			// The system may have let go of what it could not write, and say of
+			// the next sync that all is well.
 			s.fail("sync", err)
+			s.doubt, s.suspect = [2]uint64{s.synced, s.written}, true
 		} else {
 			s.synced = max(s.synced, upTo)
 		}
@@ -59,28 +65,95 @@ func (s *Spool) bookDone() {
 
 // write hands what is pending to the system. What fails stays pending.
 func (s *Spool) write() {
+	if s.suspect || s.cut > 0 {
+		if err := s.mend(); err != nil {
+			s.fail("go on writing", err)
+			return
+		}
+	}
 	if len(s.pending) == 0 {
 		s.err = nil
 		return
 	}
 	last := s.segs[len(s.segs)-1]
-	before := last.size - int64(len(s.pending))
 	if _, err := s.out.Write(s.pending); err != nil {
 		s.fail("write", err)
-		if err := s.out.Truncate(before); err != nil {
+		s.cut = last.size - int64(len(s.pending))
+		if err := s.mend(); err != nil {
 			s.fail("cut off a part that was written", err)
 		}
 		return
 	}
 	s.err = nil
+	s.written = s.next
 	s.pending = s.pending[:0]
 	if cap(s.pending) > 2*pendingBytes {
 		s.pending = nil
 	}
 }
 
+// mend makes it possible to write after a failure: nothing may follow a record
+// that was written by half, nor what may have been lost.
+func (s *Spool) mend() error {
+	if s.suspect {
+		if err := s.replace(); err != nil {
+			return err
+		}
+		s.suspect, s.cut = false, 0
+	}
+	if s.cut > 0 {
+		if err := s.out.Truncate(s.cut); err != nil {
+			return err
+		}
+		s.cut = 0
+	}
+	return nil
+}
+
+// replace goes on in a new segment, with what is pending, and leaves the last
+// one as it is.
+func (s *Spool) replace() error {
+	n := len(s.segs) - 1
+	old, out := s.segs[n], s.out
+	// If nothing is in the last one, the new one takes its name.
+	path := filepath.Join(s.opts.Dir, segmentName(s.written))
+	if err := os.Remove(path); err != nil && fileThere(path) {
+		return err
+	}
+	if s.cursor.path == path {
+		s.cursor.close()
+	}
+	fresh, err := s.begin(s.written)
+	if err != nil {
+		return err
+	}
+	out.Close()
+	s.move(old, fresh)
+	if old.first == s.written {
+		s.bytes -= old.size
+		s.segs = slices.Delete(s.segs, n, n+1)
+	}
+	return nil
+}
+
+// move books what is pending in another segment.
+func (s *Spool) move(from, to *segment) {
+	size := int64(len(s.pending))
+	from.size, to.size = from.size-size, to.size+size
+	for seq := s.written; seq < from.end; seq++ {
+		live := from.wants(seq)
+		if to.add(seq); !live {
+			to.finish(seq)
+			continue
+		}
+		from.live--
+	}
+	from.end = min(from.end, s.written)
+}
+
 func (s *Spool) fail(doing string, err error) {
 	s.err = fmt.Errorf("%s the queue on disk in %s: %w", doing, s.opts.Dir, err)
+	s.trouble = s.err
 }
 
 // tidy starts a new segment when the last is long, or holds nothing that is
@@ -100,7 +173,7 @@ func (s *Spool) tidy() {
 // rotate goes on in a new segment.
 func (s *Spool) rotate() {
 	old := s.out
-	if err := s.begin(); err != nil {
+	if err := s.follow(); err != nil {
 		s.fail("begin a segment of", err)
 		return
 	}

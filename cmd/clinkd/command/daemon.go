@@ -156,7 +156,7 @@ func (c Command) assemble(ctx context.Context, o options, dir *source.Dir, sites
 		}
 		d.nodes[s], targets[s], dirs[s] = e, e, siteDir(o.dataDir, s)
 	}
-	d.loader = &loader{dir: dir, dataDir: o.dataDir, sites: sites, log: log}
+	d.loader = &loader{dir: dir, dataDir: o.dataDir, sites: sites, log: log, memory: newMemory(c.Getenv, os.DirFS("/"), log)}
 	if err := d.loader.restore(); err != nil {
 		log.Error("the last good state cannot be used; starting from the source alone", "err", err)
 	}

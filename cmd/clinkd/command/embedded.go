@@ -84,8 +84,9 @@ func (e *embedded) Configure(ctx context.Context, s *topology.Site) error {
 	e.binds = binds
 	e.mu.Unlock()
 	e.engine.SetExports(s.Exports)
+	swept := e.engine.Sweep(s.Links)
 	err := e.node.Apply(ctx, broker.Config{Listeners: s.Listeners, Access: s.Access, Grants: s.Grants, MQTT: s.MQTT, BaseDir: e.baseDir})
-	return errors.Join(err, e.inspect(err == nil))
+	return errors.Join(swept, err, e.inspect(err == nil))
 }
 
 // inspect tells of listeners that lost their sockets since it last looked, and

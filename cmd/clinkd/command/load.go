@@ -28,6 +28,7 @@ type loader struct {
 	sites   []string
 	log     *slog.Logger
 	timeout time.Duration // of a compilation; 0: the compiler's own
+	memory  *memory
 
 	seen func(commit string) // told what is loaded, may be nil
 
@@ -94,6 +95,7 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 	files := l.referenced(applied)
 	l.dir.SetExtra(files) // before the digests, so that no change falls between
 	l.digest(applied)
+	l.keepUsable(applied, l.last.Topology)
 	l.last = reconciler.LastGood{Topology: applied, Held: held, Revision: snap.Revision}
 	l.nSites, l.nLinks = len(res.Topology.Sites), res.Topology.Links()
 	l.wasWhole = l.wasWhole || !slices.ContainsFunc(held, func(h topology.Held) bool { return h.Peer == "" })
@@ -102,6 +104,7 @@ func (l *loader) load(ctx context.Context) (reconciler.Desired, error) {
 	}
 	l.changes.note(snap.Revision, res)
 	l.tellClashes(applied)
+	l.memory.follow(applied, l.sites)
 	if l.seen != nil {
 		l.seen(snap.Commit)
 	}

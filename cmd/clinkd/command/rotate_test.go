@@ -216,3 +216,42 @@ func TestRotatedCertificates(t *testing.T) {
 		}
 	}
 }
+
+// A key that is half written changes nothing: the connections stay, and what is
+// whole again is used.
+func TestHalfWrittenKey(t *testing.T) {
+	dir := t.TempDir()
+	ca := issue(t, dir, "ca", "authority", nil)
+	ports := map[string]string{"a": freePort(t), "b": freePort(t)}
+	text := "package topology\n"
+	for site, peer := range map[string]string{"a": "b", "b": "a"} {
+		issue(t, dir, site, site, ca)
+		issue(t, dir, site+"-listener", site, ca)
+		text += fmt.Sprintf("sites: %s: listeners: mqtts: {bind: \"127.0.0.1:%s\", ssl: {certfile: \"%[1]s-listener.pem\", keyfile: \"%[1]s-listener.key\", cacertfile: \"ca.pem\", verify: \"verify_peer\", fail_if_no_peer_cert: true}}\n", site, ports[site])
+		text += fmt.Sprintf("sites: %s: cluster: links: %s: {server: \"127.0.0.1:%s\", topics: [\"t/#\"], ssl: {enable: true, certfile: \"%[1]s.pem\", keyfile: \"%[1]s.key\", cacertfile: \"ca.pem\"}}\n", site, peer, ports[peer])
+	}
+	replaceFile(t, filepath.Join(dir, "sites.cue"), []byte(text))
+	d := start(t, dir, t.TempDir())
+	for _, file := range []string{"a.key", "b-listener.key"} {
+		before, said := d.since("a", "b"), len(d.log.String())
+		key, err := os.ReadFile(filepath.Join(dir, file))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), key[:len(key)/2], 0o600); err != nil {
+			t.Fatal(err)
+		}
+		until(t, "the half key to be noticed", func() bool {
+			return strings.Contains(d.log.String()[said:], file)
+		})
+		if after := d.since("a", "b"); !maps.Equal(before, after) {
+			t.Errorf("half of %s changed links:\n%v, were\n%v", file, after, before)
+		}
+		if err := os.WriteFile(filepath.Join(dir, file), key, 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	before := d.since("a", "b")
+	issue(t, dir, "a", "a", ca)
+	d.reconnected(before, "a", "b", "a", "b")
+}
