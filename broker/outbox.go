@@ -28,12 +28,14 @@ func (o *outbox) take(f interface{ Flush() }) bool {
 	return true
 }
 
+func (o *outbox) empty() bool { return o == nil || len(o.todo) == 0 }
+
 func (o *outbox) has(f interface{ Flush() }) bool { return slices.Contains(o.todo, f) }
 
 // flush is to be called by the reader before it waits for anything. Nil has
 // nothing to do.
 func (o *outbox) flush() {
-	if o == nil || len(o.todo) == 0 {
+	if o.empty() {
 		return
 	}
 	for i, f := range o.todo {
