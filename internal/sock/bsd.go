@@ -41,3 +41,6 @@ func writeOne(fd uintptr, p []byte) (int, error) {
 		}
 	}
 }
+
+// ReadBoth is Read into p; a system that can do more also reads into q.
+func ReadBoth(fd uintptr, p, q []byte) (int, error) { return Read(fd, p) }

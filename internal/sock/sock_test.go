@@ -74,3 +74,37 @@ func TestOthersAreNotWritten(t *testing.T) {
 		t.Errorf("%d, %v", n, err)
 	}
 }
+
+// What does not fit the first buffer is read into the second, where the system
+// can do that.
+func TestReadBoth(t *testing.T) {
+	here, there := pair(t)
+	raw := sock.Raw(here)
+	if raw == nil {
+		t.Skip("sockets cannot be read without waiting here")
+	}
+	there.Write([]byte("0123456789"))
+	there.Close()
+	var got []byte
+	for end := false; !end; {
+		p, q := make([]byte, 4), make([]byte, 3)
+		err := raw.Read(func(fd uintptr) bool {
+			n, err := sock.ReadBoth(fd, p, q)
+			if err == sock.ErrNotYet {
+				return false
+			}
+			if end = n == 0; err != nil {
+				t.Error(err)
+				end = true
+			}
+			got = append(got, append(p[:min(n, 4):4], q...)[:max(n, 0)]...)
+			return true
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if string(got) != "0123456789" {
+		t.Errorf("got %q", got)
+	}
+}
