@@ -23,6 +23,7 @@ type inbox struct {
 	raw     syscall.RawConn       // nil: the connection does its own buffering
 	ready   func(fd uintptr) bool // made once, so that no read allocates
 	buffers *sync.Pool            // of *[readChunk]byte
+	idle    func()                // called when there is nothing to read, before it is waited for
 
 	buf  *[readChunk]byte // nil if empty
 	r, w int              // what is in it
@@ -31,16 +32,13 @@ type inbox struct {
 
 // open begins to read from a connection that is a bare socket. Others, TLS
 // and WebSocket, have buffers of their own.
-func (b *inbox) open(c any, buffers *sync.Pool) {
+func (b *inbox) open(c any, buffers *sync.Pool, idle func()) {
 	raw := sock.Raw(c)
 	if raw == nil {
 		return
 	}
-	b.raw, b.buffers, b.ready = raw, buffers, b.readReady
+	b.raw, b.buffers, b.ready, b.idle = raw, buffers, b.readReady, idle
 }
-
-// waits reports whether read may wait.
-func (b *inbox) waits() bool { return b.buf == nil }
 
 // pending is what there is to be read. It is valid until more.
 func (b *inbox) pending() []byte {
@@ -76,7 +74,7 @@ func (b *inbox) direct(p []byte) (n int, err error) {
 	b.take()
 	waited := b.raw.Read(func(fd uintptr) bool {
 		n, err = sock.ReadBoth(fd, p, b.buf[:nextBytes])
-		return err != sock.ErrNotYet
+		return b.came(err)
 	})
 	n = max(n, 0)
 	if b.w = max(n-len(p), 0); b.w == 0 {
@@ -129,7 +127,16 @@ func (b *inbox) readReady(fd uintptr) bool {
 	if b.w += max(n, 0); b.r == b.w {
 		b.release()
 	}
-	return err != sock.ErrNotYet
+	return b.came(err)
+}
+
+// came reports whether there was something, or never will be.
+func (b *inbox) came(err error) bool {
+	if err != sock.ErrNotYet {
+		return true
+	}
+	b.idle()
+	return false
 }
 
 func (b *inbox) release() {

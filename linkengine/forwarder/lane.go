@@ -54,6 +54,7 @@ type lane struct {
 	pump        *pump     // that sends; nil while none does
 	free        sync.Cond // the pump is not busy
 	ending      bool      // what is queued is being finished
+	gathered    int       // bytes queued since a batch was taken
 	wake        chan struct{}
 	hurry       chan struct{}
 	more        chan struct{} // there may be room for what is stored
@@ -79,16 +80,18 @@ func (l *lane) push(e entry, from Source) bool {
 	queued, ok := l.enqueue(e, from)
 	switch {
 	case queued == 0:
-	case from == nil || queued == inlineCount:
+	case from == nil:
 		l.signal()
+	case queued >= inlineBytes:
+		l.Flush()
 	default:
 		from.Soon(l)
 	}
 	return ok
 }
 
-// enqueue returns how many entries there are in the queue, 0 if the new one is
-// not among them. It reports false if the lane has ended.
+// enqueue returns the size of what was queued since a batch was taken, 0 if the
+// entry is not queued. It reports false if the lane has ended.
 func (l *lane) enqueue(e entry, from Source) (queued int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -111,7 +114,8 @@ func (l *lane) enqueue(e entry, from Source) (queued int, ok bool) {
 	}
 	l.bytes += int64(e.size)
 	l.queue.pushBack(e)
-	return l.queue.len(), true
+	l.gathered += e.size
+	return l.gathered, true
 }
 
 // roomFor reports whether a stored message may be kept in memory as well.
