@@ -277,9 +277,9 @@ func TestBlockedPublisherOwesNothing(t *testing.T) {
 // time in order, whoever was sending.
 func TestSendersSurviveBreaks(t *testing.T) {
 	p := startPeer(t, forwarder.Options{Lanes: 1, Window: 16})
-	p.most.Store(60)
+	p.most.Store(150) // a few breaks: the wait between them doubles
 	p.read()
-	const total = 600
+	const total = 400
 	go func() {
 		s := &source{}
 		for n := range total {
