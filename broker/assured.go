@@ -68,7 +68,7 @@ func (c *client) roomFor(pk *packets.Packet) bool {
 		return c.room(pk.TopicName)
 	}
 	name := strings.Clone(pk.TopicName) // the address is what the table goes by
-	c.node.large.enter(name, size)
+	c.node.large.enter(name, publishing{size: size})
 	defer c.node.large.leave(name)
 	return c.room(name)
 }

@@ -58,6 +58,7 @@ type conn struct {
 	wait    atomic.Int64  // longest silence allowed, as a time.Duration; 0: for ever
 	span    time.Duration // the reader's: that the read deadline was set with
 	until   time.Time     // the reader's: the read deadline
+	fills   int           // the reader's: how often it has read since it wrote what it owed
 	fresh   bool          // the reader's: a packet was taken since it was looked at
 	readAt  time.Time     // the reader's: when bytes came last
 
@@ -85,7 +86,7 @@ var reads sync.Pool
 func newConn(c net.Conn, buffers *sync.Pool, run func(func()), gone func()) *conn {
 	k := &conn{Conn: c, buffers: buffers, run: run, gone: gone, span: -1, done: make(chan struct{})}
 	k.room.L = &k.mu
-	k.in.open(c, &reads)
+	k.in.open(c, &reads, k.settle)
 	k.outlet.Open(c)
 	k.chunkTime.Store(int64(writeTimeout))
 	return k
@@ -98,8 +99,8 @@ func (k *conn) Read(p []byte) (int, error) {
 	if err := k.ingest(); err != nil {
 		return 0, err
 	}
-	if k.in.waits() {
-		k.todo.flush()
+	if k.in.raw == nil || k.todo.full { // without a socket it may wait without our knowing
+		k.settle()
 	}
 	k.reading.Lock()
 	if k.isClosed() {

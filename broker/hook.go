@@ -43,7 +43,7 @@ func (h *hook) OnACLCheck(cl *mqtt.Client, name string, _ bool) bool {
 		return false
 	}
 	c := clientOf(cl)
-	return c == nil || c.asks(name) || c.room(name) && c.board()
+	return c == nil || c.asks(name) || c.room(name) && c.board(name)
 }
 
 // OnPacketRead sees each packet before the engine looks at it.
@@ -120,7 +120,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 			return pk, packets.CodeSuccessIgnore
 		}
 		markTicket(&pk, h.n.grace.enter())
-		h.n.admitPublish(&pk)
+		h.n.admitPublish(&pk, nil)
 		return pk, nil
 	}
 	if pk.Connect.WillQos == markBegun {
@@ -159,12 +159,11 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 
 // longRoad prepares a publish for the engine, and answers it.
 func (c *client) longRoad(pk packets.Packet) packets.Packet {
-	c.conn.todo.flush() // the engine may wait
 	c.ticket = c.node.grace.enter()
 	markTicket(&pk, c.ticket)
 	markRetain(&pk, pk.FixedHeader.Retain)
 	var kept bool
-	c.entered, kept = c.node.admitPublish(&pk)
+	c.entered, kept = c.node.admitPublish(&pk, &c.conn.todo)
 	if c.wantsOwn(pk.TopicName) {
 		pk.Origin = anonymous
 	}

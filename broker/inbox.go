@@ -11,6 +11,10 @@ import (
 // readChunk is how much is read from a connection at once.
 const readChunk = 16 << 10
 
+// nextBytes is how much of what follows a large packet is read with it: the
+// beginning of another one, all but its payload.
+const nextBytes = 512
+
 // An inbox reads a connection's bytes in large pieces, and holds a buffer only
 // while there is something in it: it waits for the socket first, and takes a
 // buffer when there is something to read. Ten thousand clients that are silent
@@ -19,6 +23,7 @@ type inbox struct {
 	raw     syscall.RawConn       // nil: the connection does its own buffering
 	ready   func(fd uintptr) bool // made once, so that no read allocates
 	buffers *sync.Pool            // of *[readChunk]byte
+	idle    func()                // called when there is nothing to read, before it is waited for
 
 	buf  *[readChunk]byte // nil if empty
 	r, w int              // what is in it
@@ -27,16 +32,13 @@ type inbox struct {
 
 // open begins to read from a connection that is a bare socket. Others, TLS
 // and WebSocket, have buffers of their own.
-func (b *inbox) open(c any, buffers *sync.Pool) {
+func (b *inbox) open(c any, buffers *sync.Pool, idle func()) {
 	raw := sock.Raw(c)
 	if raw == nil {
 		return
 	}
-	b.raw, b.buffers, b.ready = raw, buffers, b.readReady
+	b.raw, b.buffers, b.ready, b.idle = raw, buffers, b.readReady, idle
 }
-
-// waits reports whether read may wait.
-func (b *inbox) waits() bool { return b.buf == nil }
 
 // pending is what there is to be read. It is valid until more.
 func (b *inbox) pending() []byte {
@@ -66,19 +68,33 @@ func (b *inbox) more() error {
 	return b.err
 }
 
-// direct reads into p, past the inbox, which must be empty.
+// direct reads into p, past the inbox, which must be empty, and a little of
+// what comes next into the inbox.
 func (b *inbox) direct(p []byte) (n int, err error) {
+	b.take()
 	waited := b.raw.Read(func(fd uintptr) bool {
-		n, err = sock.Read(fd, p)
-		return err != sock.ErrNotYet
+		n, err = sock.ReadBoth(fd, p, b.buf[:nextBytes])
+		return b.came(err)
 	})
+	n = max(n, 0)
+	if b.w = max(n-len(p), 0); b.w == 0 {
+		b.release()
+	}
 	switch {
 	case waited != nil:
 		return 0, waited
 	case n == 0 && err == nil:
 		return 0, io.EOF
 	}
-	return max(n, 0), err
+	return min(n, len(p)), err
+}
+
+// take takes a buffer.
+func (b *inbox) take() {
+	b.r, b.w = 0, 0
+	if b.buf, _ = b.buffers.Get().(*[readChunk]byte); b.buf == nil {
+		b.buf = new([readChunk]byte)
+	}
 }
 
 // read waits for bytes and returns some. A large piece is not copied through
@@ -101,10 +117,7 @@ func (b *inbox) read(p []byte, direct io.Reader) (int, error) {
 // whether it had, or never will.
 func (b *inbox) readReady(fd uintptr) bool {
 	if b.buf == nil {
-		b.r, b.w = 0, 0
-		if b.buf, _ = b.buffers.Get().(*[readChunk]byte); b.buf == nil {
-			b.buf = new([readChunk]byte)
-		}
+		b.take()
 	}
 	n, err := sock.Read(fd, b.buf[b.w:])
 	b.err = err
@@ -114,7 +127,16 @@ func (b *inbox) readReady(fd uintptr) bool {
 	if b.w += max(n, 0); b.r == b.w {
 		b.release()
 	}
-	return err != sock.ErrNotYet
+	return b.came(err)
+}
+
+// came reports whether there was something, or never will be.
+func (b *inbox) came(err error) bool {
+	if err != sock.ErrNotYet {
+		return true
+	}
+	b.idle()
+	return false
 }
 
 func (b *inbox) release() {

@@ -37,7 +37,7 @@ func TestInboxPassesAllBytes(t *testing.T) {
 	here, there := socketPair(t)
 	var pool sync.Pool
 	var in inbox
-	in.open(here, &pool)
+	in.open(here, &pool, func() {})
 	rapid.Check(t, func(rt *rapid.T) {
 		sent := rapid.SliceOfN(rapid.IntRange(1, 2*readChunk), 1, 8).Draw(rt, "sent")
 		var want []byte
@@ -82,7 +82,7 @@ func TestInboxEnds(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			here, there := socketPair(t)
 			var in inbox
-			in.open(here, &pool)
+			in.open(here, &pool, func() {})
 			go c.end(here, there)
 			if n, err := in.read(make([]byte, 100), here); n != 0 || !errors.Is(err, c.want) {
 				t.Errorf("got %d, %v; want %v", n, err, c.want)
@@ -98,7 +98,7 @@ func TestInboxDoesNotAllocate(t *testing.T) {
 	here, there := socketPair(t)
 	var pool sync.Pool
 	var in inbox
-	in.open(here, &pool)
+	in.open(here, &pool, func() {})
 	p, msg := make([]byte, 64), make([]byte, 64)
 	if n := testing.AllocsPerRun(200, func() {
 		there.Write(msg)

@@ -84,6 +84,9 @@ func (k *conn) ingest() error {
 			k.in.skip(f.total)
 		}
 		k.fresh = true
+		if k.todo.full {
+			k.settle()
+		}
 	}
 	return net.ErrClosed
 }
@@ -91,7 +94,7 @@ func (k *conn) ingest() error {
 // await waits for more bytes, for as long as the keep-alive allows after the
 // last packet.
 func (k *conn) await() error {
-	k.todo.flush()
+	k.filling()
 	if k.fresh {
 		k.fresh = false
 		k.refresh(time.Duration(k.wait.Load()))
@@ -152,9 +155,25 @@ func (c *client) ingestLarge(f frame, b []byte) (bool, error) {
 	return true, c.published(f, p)
 }
 
+// mostFills is how many pieces are read in a row, if there is always one more,
+// before what they have caused to be written is written.
+const mostFills = 4
+
+func (k *conn) filling() {
+	if k.fills++; k.fills >= mostFills || k.todo.full {
+		k.settle()
+	}
+}
+
+// settle writes what the reader owes.
+func (k *conn) settle() {
+	k.fills = 0
+	k.todo.flush()
+}
+
 // receive reads a part of a large packet.
 func (k *conn) receive(p []byte) (int, error) {
-	k.todo.flush()
+	k.filling()
 	k.reading.Lock()
 	defer k.reading.Unlock()
 	if k.isClosed() {

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -67,7 +68,13 @@ func (i *Injector) inject(m *Message, retain bool, out *outbox) error {
 		i.n.drops.injected.Add(1)
 		return nil
 	}
-	out.flush() // the longer road may wait
+	if sizeOf(&pk) > i.n.bounds.Load().small {
+		out.flush() // the engine may wait
+	} else if !out.empty() {
+		pk.TopicName = strings.Clone(pk.TopicName)
+		i.n.large.enter(pk.TopicName, publishing{out: out})
+		defer i.n.large.leave(pk.TopicName)
+	}
 	if err := i.n.server.InjectPacket(i.cl, pk); err != nil {
 		return fmt.Errorf("inject: %w", err)
 	}

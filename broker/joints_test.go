@@ -75,7 +75,7 @@ func TestOverrunLeavesNoAccount(t *testing.T) {
 			FixedHeader: packets.FixedHeader{Type: packets.Publish, Qos: qos}, TopicName: "a/b", Payload: make([]byte, 4096),
 			Created: 1 << 40, PacketID: 700,
 		}
-		n.large.enter(pk.TopicName, sizeOf(&pk))
+		n.large.enter(pk.TopicName, publishing{size: sizeOf(&pk)})
 		if !h.OnACLCheck(c.cl, pk.TopicName, false) {
 			t.Fatal("there is no room")
 		}

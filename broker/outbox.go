@@ -12,12 +12,15 @@ import (
 // far as that needs no waiting, before it waits for more input.
 
 const (
-	inlineBytes = 32 << 10 // gathered at one connection; what is more is not left to a reader
+	inlineBytes = 32 << 10 // gathered at one connection, after which a reader does not read on before it has written
 	inlineConns = 32       // connections that one reader serves; others are served at the same time
 )
 
 // An outbox is what a reader has to do before it waits.
-type outbox struct{ todo []interface{ Flush() } }
+type outbox struct {
+	todo []interface{ Flush() }
+	full bool // much has gathered
+}
 
 // take reports whether the reader will call f.Flush.
 func (o *outbox) take(f interface{ Flush() }) bool {
@@ -28,12 +31,14 @@ func (o *outbox) take(f interface{ Flush() }) bool {
 	return true
 }
 
+func (o *outbox) empty() bool { return o == nil || len(o.todo) == 0 }
+
 func (o *outbox) has(f interface{ Flush() }) bool { return slices.Contains(o.todo, f) }
 
 // flush is to be called by the reader before it waits for anything. Nil has
 // nothing to do.
 func (o *outbox) flush() {
-	if o == nil || len(o.todo) == 0 {
+	if o.empty() {
 		return
 	}
 	for i, f := range o.todo {
@@ -43,7 +48,7 @@ func (o *outbox) flush() {
 		f.Flush()
 		o.todo[i] = nil
 	}
-	o.todo = o.todo[:0]
+	o.todo, o.full = o.todo[:0], false
 }
 
 // due sees to it that what was appended gets written: by the reader that out
@@ -51,13 +56,11 @@ func (o *outbox) flush() {
 func (k *conn) due(out *outbox) {
 	switch {
 	case k.flushing:
-	case out == nil || !k.outlet.Ready() || k.size > inlineBytes:
+	case out == nil || !k.outlet.Ready() || k.out != out && !out.take(k):
 		k.begin()
-	case k.out == out:
-	case out.take(k):
-		k.out = out
 	default:
-		k.begin()
+		k.out = out
+		out.full = out.full || k.size > inlineBytes
 	}
 }
 

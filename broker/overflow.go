@@ -45,7 +45,7 @@ const (
 // board makes room for a message in the engine's channel and counts it.
 // It always succeeds. Without it a publisher could overrun a write loop that waits for a
 // processor.
-func (c *client) board() bool {
+func (c *client) board(name string) bool {
 	o := &c.overflow
 	fits := func() bool {
 		if o.aboard.Add(1) <= channelLength {
@@ -55,19 +55,22 @@ func (c *client) board() bool {
 		return false
 	}
 	if !fits() {
-		c.await(loopPatience, fits, func() { o.aboard.Add(1) })
+		c.await(name, loopPatience, fits, func() { o.aboard.Add(1) })
 	}
 	return true
 }
 
 // await lets others run until ok says so, and calls late after most, or when
-// the connection has ended.
-func (c *client) await(most time.Duration, ok func() bool, late func()) {
+// the connection has ended. If it takes long, the publisher of the message with
+// the topic name first does what it has put off.
+func (c *client) await(name string, most time.Duration, ok func() bool, late func()) {
 	began := time.Now()
 	for spins := 0; !ok(); spins++ {
 		switch {
 		case spins < 16:
 			runtime.Gosched()
+		case spins == 16:
+			c.node.large.get(name).out.flush()
 		case c.conn.ended() || time.Since(began) > most:
 			late()
 			return
@@ -81,12 +84,12 @@ func (c *client) await(most time.Duration, ok func() bool, late func()) {
 // full, for acknowledgements that it has sent and that are not read yet. A
 // client that sends none is waited for only once, until it has caught up with
 // half of them. It reports whether there is room.
-func (c *client) awaitAcks(most int) bool {
+func (c *client) awaitAcks(name string, most int) bool {
 	if c.lagging.Load() {
 		return false
 	}
 	room := true
-	c.await(ackPatience, func() bool { return c.cl.State.Inflight.Len() < most }, func() { room = false })
+	c.await(name, ackPatience, func() bool { return c.cl.State.Inflight.Len() < most }, func() { room = false })
 	c.lagging.Store(!room)
 	return room
 }

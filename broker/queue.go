@@ -98,7 +98,7 @@ func (c *client) room(name string) bool {
 	}
 	if kept := c.cl.State.Inflight.Len(); kept < b.queue/2 {
 		c.lagging.Store(false)
-	} else if kept >= b.queue && (c.conn.ended() || !c.awaitAcks(b.queue)) {
+	} else if kept >= b.queue && (c.conn.ended() || !c.awaitAcks(name, b.queue)) {
 		n.drops.inflight.Add(1)
 		return false
 	}
@@ -234,31 +234,40 @@ func (c *client) hasSubscribed() {
 
 // A largeTable knows the sizes of messages that are being published, where a
 // delivery shows nothing but the topic: by the topic's address, which is a
-// publish's own. Small messages are not in it, unless they are to be retained.
+// publish's own. Small messages are not in it, unless they are to be retained,
+// or their publisher has put something off.
 type largeTable struct {
 	n  atomic.Int64
 	mu sync.RWMutex
-	m  map[*byte]int64
+	m  map[*byte]publishing
 }
 
-func (t *largeTable) enter(name string, size int64) {
+// A publishing is what is known of a message that is being published.
+type publishing struct {
+	size int64   // 0: it is small
+	out  *outbox // of the goroutine that publishes; nil: there is nothing in it
+}
+
+func (t *largeTable) enter(name string, w publishing) {
 	t.mu.Lock()
 	if t.m == nil {
-		t.m = make(map[*byte]int64)
+		t.m = make(map[*byte]publishing)
 	}
-	t.m[unsafe.StringData(name)] = size
+	t.m[unsafe.StringData(name)] = w
 	t.n.Store(int64(len(t.m)))
 	t.mu.Unlock()
 }
 
-func (t *largeTable) size(name string) int64 {
+func (t *largeTable) get(name string) publishing {
 	if t.n.Load() == 0 {
-		return 0
+		return publishing{}
 	}
 	t.mu.RLock()
 	defer t.mu.RUnlock()
 	return t.m[unsafe.StringData(name)]
 }
+
+func (t *largeTable) size(name string) int64 { return t.get(name).size }
 
 func (t *largeTable) leave(name string) {
 	if name == "" || t.n.Load() == 0 {

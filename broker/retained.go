@@ -91,8 +91,9 @@ func (n *Node) storedSize(name string) (size int64, ok bool) {
 
 // admitPublish prepares an allowed publish for the limits: it is entered into
 // the table of large ones if it is one, and not retained if that would be
-// beyond the limits. It returns the topic to leave the table with, or "".
-func (n *Node) admitPublish(pk *packets.Packet) (entered string, retained bool) {
+// beyond the limits. It returns the topic to leave the table with, or "". Out
+// is that of the goroutine that publishes, if there is one.
+func (n *Node) admitPublish(pk *packets.Packet, out *outbox) (entered string, retained bool) {
 	b := n.bounds.Load()
 	size := sizeOf(pk)
 	retained = true
@@ -102,13 +103,22 @@ func (n *Node) admitPublish(pk *packets.Packet) (entered string, retained bool) 
 		markRetain(pk, true) // for those who asked for it as published
 		retained = false
 	}
-	if size <= b.small && !pk.FixedHeader.Retain {
+	if out.empty() {
+		out = nil
+	}
+	switch {
+	case pk.FixedHeader.Retain: // others will meet its topic
+		out.flush()
+		out = nil
+	case size <= b.small && out == nil:
 		return "", retained
+	case size <= b.small:
+		size = 0
 	}
 	if pk.FixedHeader.Retain {
 		n.kept.expect(pk.TopicName)
 	}
 	pk.TopicName = strings.Clone(pk.TopicName)
-	n.large.enter(pk.TopicName, size)
+	n.large.enter(pk.TopicName, publishing{size, out})
 	return pk.TopicName, retained
 }

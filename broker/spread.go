@@ -163,7 +163,7 @@ func (n *Node) mayHand(s *subscriber, pk *packets.Packet) bool {
 // drained lets the write loop run, and reports whether it has nothing to do.
 func (c *client) drained() bool {
 	done := true
-	c.await(wayPatience, func() bool { return c.overflow.aboard.Load() == 0 }, func() { done = false })
+	c.await("", wayPatience, func() bool { return c.overflow.aboard.Load() == 0 }, func() { done = false })
 	return done
 }
 

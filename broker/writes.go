@@ -116,9 +116,9 @@ func (k *conn) flush() {
 }
 
 // writeOut writes parts, with a deadline for each piece.
-func (k *conn) writeOut(parts net.Buffers) error {
+func (k *conn) writeOut(parts [][]byte) error {
 	for len(parts) > 0 {
-		var piece net.Buffers
+		var piece [][]byte
 		for room := writeChunk; room > 0 && len(parts) > 0; {
 			n := min(room, len(parts[0]))
 			piece = append(piece, parts[0][:n])
@@ -126,7 +126,7 @@ func (k *conn) writeOut(parts net.Buffers) error {
 			room -= n
 		}
 		k.Conn.SetWriteDeadline(time.Now().Add(time.Duration(k.chunkTime.Load())))
-		if _, err := piece.WriteTo(k.Conn); err != nil {
+		if err := sock.WriteAll(k.Conn, piece); err != nil {
 			return err
 		}
 	}

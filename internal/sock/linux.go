@@ -1,4 +1,4 @@
-//go:build linux
+//go:build linux && !race
 
 package sock
 
@@ -14,6 +14,17 @@ func Read(fd uintptr, p []byte) (int, error) {
 		return 0, nil
 	}
 	return call(syscall.SYS_READ, fd, unsafe.Pointer(&p[0]), len(p))
+}
+
+// ReadBoth is Read into p, and into q what there is beyond it.
+func ReadBoth(fd uintptr, p, q []byte) (int, error) {
+	if len(p) == 0 || len(q) == 0 {
+		return Read(fd, p)
+	}
+	parts := [2]syscall.Iovec{{Base: &p[0]}, {Base: &q[0]}}
+	parts[0].SetLen(len(p))
+	parts[1].SetLen(len(q))
+	return call(syscall.SYS_READV, fd, unsafe.Pointer(&parts[0]), len(parts))
 }
 
 // A vector is what the system is told to write.

@@ -16,3 +16,6 @@ func Read(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }
 type vector struct{}
 
 func (vector) write(uintptr, [][]byte) (int, error) { return 0, errors.ErrUnsupported }
+
+// ReadBoth is Read into p; a system that can do more also reads into q.
+func ReadBoth(fd uintptr, p, q []byte) (int, error) { return Read(fd, p) }

@@ -3,7 +3,10 @@
 // that looks for goroutines to move, at a price above that of the call.
 package sock
 
-import "syscall"
+import (
+	"net"
+	"syscall"
+)
 
 // Raw returns the socket of a connection whose bytes are the socket's, none of
 // them read ahead or encrypted; nil if c is no such connection.
@@ -54,6 +57,17 @@ func (w *Writer) Write(bufs [][]byte) (n int, err error) {
 		w.err = nil
 	}
 	return max(w.n, 0), w.err
+}
+
+// WriteAll writes bufs, which it may change, to any connection, and waits.
+func WriteAll(c net.Conn, bufs [][]byte) error {
+	if len(bufs) == 1 {
+		_, err := c.Write(bufs[0])
+		return err
+	}
+	b := net.Buffers(bufs)
+	_, err := b.WriteTo(c)
+	return err
 }
 
 // Rest returns bufs without their first n bytes. The slice is changed.

@@ -3,7 +3,6 @@ package client
 import (
 	"bytes"
 	"fmt"
-	"net"
 	"time"
 
 	"clink/internal/sock"
@@ -20,11 +19,11 @@ func (c *Conn) WriteParts(frames [][]byte) error {
 		return err
 	}
 	c.limitWrite()
-	for _, parts := range [...]net.Buffers{c.rest, frames} {
+	for _, parts := range [...][][]byte{c.rest, frames} {
 		if len(parts) == 0 {
 			continue
 		}
-		if _, err := parts.WriteTo(c.net); err != nil {
+		if err := sock.WriteAll(c.net, parts); err != nil {
 			c.end(fmt.Errorf("write: %w", plain(err)))
 			return c.Err()
 		}

@@ -11,8 +11,8 @@ import "time"
 // out, which is the one that has made the pump busy.
 
 const (
-	inlineCount  = 256 // entries; when so many are queued, the lane's goroutine begins
-	inlineRounds = 4   // batches that others than the lane's goroutine send in a row
+	inlineBytes  = 64 << 10 // queued since the last batch, that are sent though the publisher has more
+	inlineRounds = 4        // batches that others than the lane's goroutine send in a row
 )
 
 // post lets others send through the pump.

@@ -57,6 +57,7 @@ type lane struct {
 	pump        *pump     // that sends; nil while none does
 	free        sync.Cond // the pump is not busy
 	ending      bool      // what is queued is being finished
+	gathered    int       // bytes queued since a batch was taken
 	wake        chan struct{}
 	hurry       chan struct{}
 	more        chan struct{} // there may be room for what is stored
@@ -86,16 +87,18 @@ func (l *lane) push(e entry, from Source) bool {
 	queued, ok := l.enqueue(e, from)
 	switch {
 	case queued == 0:
-	case from == nil || queued == inlineCount:
+	case from == nil:
 		l.signal()
+	case queued >= inlineBytes:
+		l.Flush()
 	default:
 		from.Soon(l)
 	}
 	return ok
 }
 
-// enqueue returns how many entries there are in the queue, 0 if the new one is
-// not among them. It reports false if the lane has ended.
+// enqueue returns the size of what was queued since a batch was taken, 0 if the
+// entry is not queued. It reports false if the lane has ended.
 func (l *lane) enqueue(e entry, from Source) (queued int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -126,7 +129,8 @@ func (l *lane) enqueue(e entry, from Source) (queued int, ok bool) {
 		return 0, true
 	}
 	l.queue.pushBack(e)
-	return l.queue.len(), true
+	l.gathered += e.size
+	return l.gathered, true
 }
 
 // park holds an entry back until a route matches it, or the time is over.

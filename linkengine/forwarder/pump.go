@@ -236,7 +236,7 @@ func (p *pump) begin(now time.Time) bool {
 // take moves what may be sent now from the queue to sent, and copies it to the
 // batch. The caller holds mu.
 func (p *pump) take(now time.Time) bool {
-	p.batch = p.batch[:0]
+	p.batch, p.gathered = p.batch[:0], 0
 	for room := batchBytes; room > 0 && len(p.batch) < batchCount && p.queue.len() > 0; {
 		e := *p.queue.at(0)
 		switch {
