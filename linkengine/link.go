@@ -27,6 +27,9 @@ const minRetry = 2 * time.Second
 // them ([extrouter.TTL]).
 const actorPing = 5 * time.Second
 
+// reachedEvery is how often connections that can be made make others hurry.
+const reachedEvery = 5 * time.Second
+
 // A link is one link as it runs, for as long as it is in the engine. Its parts
 // come and go; counters, the gate and the peer's presence stay.
 type link struct {
@@ -45,6 +48,7 @@ type link struct {
 	idle     atomic.Int64 // since when it does not run, in Unix nanoseconds
 	held     atomic.Bool  // it does not connect until it is put; see [Engine.Prepare]
 	doubt    doubt
+	reached  atomic.Int64 // when a connection last made the others hurry, in Unix nanoseconds
 
 	announcer atomic.Pointer[actor.Actor]         // nil while there is none
 	fwd       atomic.Pointer[forwarder.Forwarder] // nil while there is none
@@ -85,6 +89,16 @@ func (l *link) start() error {
 		l.startActor(cfg)
 		return nil
 	}
+	if err := l.ready(cfg); err != nil {
+		return err
+	}
+	l.startForwarder(cfg)
+	l.startActor(cfg)
+	return nil
+}
+
+// ready is what a link needs before it has connections.
+func (l *link) ready(cfg topology.Link) error {
 	incarnation, err := l.incarnations.next(time.Now())
 	if err != nil {
 		return err
@@ -96,10 +110,32 @@ func (l *link) start() error {
 	}
 	l.table.Follow(cfg.Topics)
 	l.openDisk(cfg)
-	l.startForwarder(cfg)
 	l.doubtFor(time.Now(), forwarder.HoldTime)
-	l.startActor(cfg)
 	return nil
+}
+
+// await has a link take what its peer may want before it may connect: clients
+// come as soon as there is a listener.
+func (l *link) await(cfg topology.Link) error {
+	if !cfg.Enable {
+		return nil
+	}
+	if err := l.ready(cfg); err != nil {
+		return err
+	}
+	f := l.newForwarder(cfg)
+	l.fwd.Store(f)
+	l.keepParked(f)
+	return nil
+}
+
+// keepParked is for a forwarder that takes messages and does not run.
+func (l *link) keepParked(f *forwarder.Forwarder) {
+	l.stopForward = func(time.Duration) {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		f.Run(ended) // lets go who waits for room
+	}
 }
 
 // rest is stop for an engine that is to run again: routes that kept sessions
@@ -228,7 +264,7 @@ func (l *link) startActor(cfg topology.Link) {
 	a := actor.New(actor.Options{
 		Cluster: l.opts.Cluster, Name: l.node, Peer: l.peer, Incarnation: l.incarnation, Table: l.table, Log: l.log,
 		Dial: func(ctx context.Context, received func(client.Message)) (*client.Conn, error) {
-			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received, Ping: actorPing})
+			return l.connect(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received, Ping: actorPing})
 		},
 		Lost: func() {
 			l.gate.lose(time.Now())
@@ -258,6 +294,25 @@ func (l *link) startActor(cfg topology.Link) {
 	}
 }
 
+// connect makes a connection, and has the others hurry: where one can be made,
+// they can. A peer that ends each one soon is not called on faster for it.
+func (l *link) connect(ctx context.Context, cfg topology.Link, o client.Options) (*client.Conn, error) {
+	conn, err := l.dial(ctx, cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UnixNano()
+	if last := l.reached.Load(); now-last > int64(reachedEvery) && l.reached.CompareAndSwap(last, now) {
+		if a := l.announcer.Load(); a != nil {
+			a.Hurry()
+		}
+		if f := l.fwd.Load(); f != nil {
+			f.Hurry()
+		}
+	}
+	return conn, nil
+}
+
 func (l *link) startForwarder(cfg topology.Link) {
 	f := l.newForwarder(cfg)
 	l.fwd.Store(f)
@@ -271,7 +326,7 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Peer: l, Counters: &l.counters, Store: l.store(),
 		Wanted: func() { l.matched.Add(1) },
 		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
-			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
+			return l.connect(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
 		},
 	})
 }
@@ -304,11 +359,7 @@ func (l *link) parkForwarder(cfg topology.Link) *forwarder.Forwarder {
 	f := l.newForwarder(cfg)
 	l.fwd.Load().Leave(f)
 	l.fwd.Store(f)
-	l.stopForward = func(time.Duration) {
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		f.Run(ended) // lets go who waits for room
-	}
+	l.keepParked(f)
 	return f
 }
 
