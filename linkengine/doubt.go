@@ -1,7 +1,6 @@
 package linkengine
 
 import (
-	"hash/maphash"
 	"slices"
 	"sync/atomic"
 	"time"
@@ -13,7 +12,7 @@ import (
 
 // announcing is how long after a peer's handshake, or a packet of routes, its
 // next routes are waited for.
-const announcing = 2 * time.Second
+const announcing = 5 * time.Second
 
 // A doubt is a time in which nobody knows what a peer wants: from the start of
 // the link, or a handshake that made its routes void, until it has announced: its
@@ -79,7 +78,7 @@ func (h handler) perhaps(m *broker.Message, r *wire.Forward, known []string) {
 			r = record(m)
 			r.ID = h.ids.Next()
 		}
-		item := forwarder.NewItem(r, maphash.String(h.seed, m.ClientID))
+		item := forwarder.NewItem(r, laneKey(m.ClientID))
 		item.Perhaps()
 		l.take(item)
 	}

@@ -24,7 +24,6 @@ import (
 	"crypto/rand"
 	"errors"
 	"fmt"
-	"hash/maphash"
 	"log/slog"
 	"maps"
 	"slices"
@@ -57,7 +56,6 @@ type Engine struct {
 	ext     *extrouter.Table
 	ids     *wire.IDs
 	limits  wire.Limits
-	seed    maphash.Seed
 	exports atomic.Pointer[map[string][]topic.Filter]
 	doubts  atomic.Int64 // until when there may be a doubt, in Unix nanoseconds
 	links   atomic.Pointer[map[string]*link]
@@ -65,6 +63,7 @@ type Engine struct {
 
 	changing     sync.Mutex // one change of the links at a time
 	running      bool
+	over         bool // it has run
 	incarnations *incarnations
 
 	mu         sync.Mutex
@@ -92,8 +91,8 @@ func New(opts Options) (*Engine, error) {
 	e := &Engine{
 		opts: opts, node: "clink@" + opts.Cluster, log: opts.Log,
 		ext: extrouter.New(opts.Routes), ids: wire.NewIDs(time.Now, mark), limits: wire.DefaultLimits(maxPacket),
-		seed: maphash.MakeSeed(), incarnations: inc,
-		visits: make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[said]time.Time),
+		incarnations: inc,
+		visits:       make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[said]time.Time),
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})
@@ -130,7 +129,7 @@ func (e *Engine) start() error {
 	if e.running {
 		return errors.New("it is running already")
 	}
-	e.running = true
+	e.running, e.over = true, false
 	for _, l := range *e.links.Load() {
 		if err := l.start(); err != nil {
 			e.stopAll()
@@ -147,7 +146,7 @@ func (e *Engine) stop() {
 }
 
 func (e *Engine) stopAll() {
-	e.running = false
+	e.running, e.over = false, true
 	var stopping sync.WaitGroup
 	for _, l := range *e.links.Load() {
 		stopping.Go(l.rest)

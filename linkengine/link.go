@@ -75,25 +75,25 @@ func newLink(e *Engine, cfg topology.Link) *link {
 	return l
 }
 
-// start brings the link to life, if it is enabled and the engine runs.
+// start brings the link to life, if it is enabled and the engine runs. If the
+// engine is yet to run, the link takes messages already.
 func (l *link) start() error {
 	cfg := *l.cfg.Load()
 	if !cfg.Enable && !l.held.Load() {
 		l.clearDisk() // of an earlier run
 	}
-	if !cfg.Enable || !l.running || l.stopActor != nil || l.held.Load() {
+	if !cfg.Enable || l.over || l.stopActor != nil || l.held.Load() {
 		return nil
 	}
-	if f := l.fwd.Load(); f != nil {
-		l.runForwarder(f)
+	if l.fwd.Load() == nil {
+		if err := l.await(cfg); err != nil {
+			return err
+		}
+	}
+	if l.running {
+		l.runForwarder(l.fwd.Load())
 		l.startActor(cfg)
-		return nil
 	}
-	if err := l.ready(cfg); err != nil {
-		return err
-	}
-	l.startForwarder(cfg)
-	l.startActor(cfg)
 	return nil
 }
 
@@ -311,12 +311,6 @@ func (l *link) connect(ctx context.Context, cfg topology.Link, o client.Options)
 		}
 	}
 	return conn, nil
-}
-
-func (l *link) startForwarder(cfg topology.Link) {
-	f := l.newForwarder(cfg)
-	l.fwd.Store(f)
-	l.runForwarder(f)
 }
 
 func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {

@@ -1,8 +1,6 @@
 package linkengine
 
 import (
-	"hash/maphash"
-
 	"clink/broker"
 	"clink/linkengine/wire"
 )
@@ -34,11 +32,21 @@ func (h handler) Published(m *broker.Message) {
 			r = record(m)
 			r.ID = h.ids.Next()
 		}
-		l.forward(r, maphash.String(h.seed, m.ClientID))
+		l.forward(r, laneKey(m.ClientID))
 	}
 	if doubtful {
 		h.perhaps(m, r, peers)
 	}
+}
+
+// laneKey hashes a publisher to its lane (FNV-1a). It is the same in every run:
+// what a publisher sends after a restart must not overtake what is on disk.
+func laneKey(client string) uint64 {
+	h := uint64(14695981039346656037)
+	for i := range len(client) {
+		h = (h ^ uint64(client[i])) * 1099511628211
+	}
+	return h
 }
 
 // record is a broker's message as it crosses a link.

@@ -219,7 +219,7 @@ func (p *pump) take(now time.Time) bool {
 			p.discard(p.queue.popFront(), Expired)
 			continue
 		case p.topics[e.rec.Topic] > 0: // its route is back, and older ones go first
-			p.release(now, func(topic string) bool { return topic == e.rec.Topic })
+			p.release(now, func(topic string) bool { return topic == e.rec.Topic || p.opts.Peer.Wants(topic) })
 			continue
 		}
 		s := slot{entry: e, seq: p.seq + 1}
