@@ -64,8 +64,8 @@ func (e *Engine) Prepare(ctx context.Context, c topology.Change) error {
 	}
 	added := newLink(e, c.Link)
 	added.held.Store(true)
-	if err := added.await(c.Link); err != nil {
-		return fmt.Errorf("link to %s: %w", c.Peer, err)
+	if c.Link.Enable && !e.over {
+		added.await(c.Link) // what fails is tried again, and told, when it is put
 	}
 	links = maps.Clone(links)
 	links[c.Peer] = added

@@ -86,8 +86,11 @@ func (l *link) start() error {
 		return nil
 	}
 	if l.fwd.Load() == nil {
-		if err := l.await(cfg); err != nil {
+		switch err := l.await(cfg); {
+		case err != nil && l.running:
 			return err
+		case err != nil:
+			return nil // Run tries again, and says so
 		}
 	}
 	if l.running {
@@ -117,9 +120,6 @@ func (l *link) ready(cfg topology.Link) error {
 // await has a link take what its peer may want before it may connect: clients
 // come as soon as there is a listener.
 func (l *link) await(cfg topology.Link) error {
-	if !cfg.Enable {
-		return nil
-	}
 	if err := l.ready(cfg); err != nil {
 		return err
 	}
