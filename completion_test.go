@@ -46,7 +46,7 @@ func TestBashCompletes(t *testing.T) {
 		words []string // behind clinkc; the last one is being typed
 		want  []string
 	}{
-		{[]string{""}, []string{"build", "completion", "explain", "fmt", "graph", "help", "init", "rules", "schema", "version", "vet"}},
+		{[]string{""}, []string{"build", "completion", "explain", "fmt", "graph", "help", "init", "rules", "schema", "trace", "version", "vet"}},
 		{[]string{"ex"}, []string{"explain"}},
 		{[]string{"vet", "--f"}, []string{"--fail-on", "--fix", "--format"}},
 		{[]string{"-C", dir, "fmt", "-"}, []string{"--check", "--help"}},

@@ -49,6 +49,7 @@ var places = map[string]place{
 	"internal/suggest":    {1, both},
 	"internal/hocon":      {1, both},
 	"internal/etf":        {1, both},
+	"internal/sock":       {1, both},
 
 	"topology":     {2, both},
 	"broker/store": {2, actual},

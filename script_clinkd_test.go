@@ -246,12 +246,16 @@ func crosses(ts *testscript.TestScript, neg bool, args []string) {
 }
 
 func mqtt(ctx context.Context, ts *testscript.TestScript, port, id string, got func(*paho.Publish)) *paho.Client {
+	return mqttAs(ctx, ts, port, &paho.Connect{ClientID: id, KeepAlive: 30, CleanStart: true}, got)
+}
+
+func mqttAs(ctx context.Context, ts *testscript.TestScript, port string, as *paho.Connect, got func(*paho.Publish)) *paho.Client {
 	conn, err := net.Dial("tcp", "127.0.0.1:"+port)
 	ts.Check(err)
 	c := paho.NewClient(paho.ClientConfig{Conn: conn, OnPublishReceived: []func(paho.PublishReceived) (bool, error){
 		func(p paho.PublishReceived) (bool, error) { got(p.Packet); return true, nil },
 	}})
-	_, err = c.Connect(ctx, &paho.Connect{ClientID: id, KeepAlive: 30, CleanStart: true})
+	_, err = c.Connect(ctx, as)
 	ts.Check(err)
 	return c
 }

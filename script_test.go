@@ -62,6 +62,7 @@ func cueVet() {
 func TestScripts(t *testing.T) {
 	cmds := daemonCmds()
 	maps.Copy(cmds, runCmds())
+	maps.Copy(cmds, traceCmds())
 	maps.Copy(cmds, map[string]func(*testscript.TestScript, bool, []string){
 		"example": example,
 		"replace": replace,

@@ -12,7 +12,7 @@ func buildClinkd(ctx context.Context, dir string) (string, error) {
 	program := filepath.Join(dir, "clinkd")
 	cmd := exec.CommandContext(ctx, "go", "build", "-o", program, "clink/cmd/clinkd")
 	if out, err := cmd.CombinedOutput(); err != nil {
-		return "", fmt.Errorf("build clinkd: %w\n%s", err, out)
+		return "", fmt.Errorf("build clinkd, for which the working directory must be the checkout: %w\n%s", err, out)
 	}
 	return program, nil
 }

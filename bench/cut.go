@@ -42,9 +42,10 @@ const (
 	peerDefault = "mosquitto-default"
 )
 
-// afterCut is how long publishing goes on after the cut: longer than any of
-// them takes to come back.
-const afterCut = 5 * time.Second
+const (
+	afterCut = 5 * time.Second // that publishing goes on: longer than any of them takes to come back
+	cutQuiet = 5 * time.Second // without a message, before the rest is given up for lost
+)
 
 // measureCuts cuts the link of each pair in turn.
 func (s *stage) measureCuts(ctx context.Context, o linkOptions, out *outcome, w io.Writer) error {
@@ -57,7 +58,7 @@ func (s *stage) measureCuts(ctx context.Context, o linkOptions, out *outcome, w 
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "\nthe link is cut for %v, at QoS 1 with %s messages a second of %d B\n\n", o.cut, grouped(o.cutRate), latencySize)
+	fmt.Fprintf(w, "\nthe link is cut for %s, at QoS 1 with %s messages a second of %d B\n\n", durationText(o.cut), grouped(o.cutRate), latencySize)
 	fmt.Fprintf(w, "%-18s %5s %8s %7s %6s %6s %14s %10s\n", "brokers", "round", "sent", "lost", "twice", "order", "first message", "all")
 	out.Cuts = make([]cutCase, len(pairs))
 	for round := range o.repeats {
@@ -134,8 +135,8 @@ func (p *pair) measureCut(ctx context.Context, o linkOptions) (cutRun, error) {
 		return loadgen.Usage{}
 	}
 	res, err := p.measure(ctx, o.common, l, func(c *loadgen.Config) {
-		c.WarmUp, c.Duration = time.Second, o.cut+afterCut
-		c.ConnectWithin, c.DrainWithin = time.Minute, time.Minute
+		c.Duration = o.cut + o.afterCut
+		c.ConnectWithin, c.DrainWithin, c.Quiet = time.Minute, time.Minute, o.cutQuiet
 		c.Probe, c.Delivered = cut, clock.delivered
 	})
 	cut() // if it had not come to that, so that there is something to wait for

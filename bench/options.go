@@ -20,6 +20,8 @@ type linkOptions struct {
 	repeats    int           // rounds of all that takes processes of its own
 	cut        time.Duration // how long the link is cut
 	cutRate    int           // messages a second meanwhile
+	afterCut   time.Duration // that publishing goes on
+	cutQuiet   time.Duration // after which nothing more is waited for
 	routes     []int         // numbers of routes
 	clients    int           // that are idle
 	foreign    *foreign      // brokers that run already, or nil
@@ -58,7 +60,7 @@ var (
 var quickly = map[string]string{"rounds": "2", "duration": "1s", "repeats": "1", "clients": "2000"}
 
 func parseLink(args []string) (linkOptions, error) {
-	var o linkOptions
+	o := linkOptions{afterCut: afterCut, cutQuiet: cutQuiet}
 	fs := flag.NewFlagSet("bench link", flag.ContinueOnError)
 	o.flags(fs, 5, 500, "`messages` of one publisher that may be on the way")
 	only := fs.String("only", "", "`list` of what to measure instead of all: "+strings.Join(parts, ","))
@@ -163,6 +165,8 @@ func (o *linkOptions) check() error {
 		return errors.New("-clients is from 1 to 50000")
 	case o.instead && o.profiles != "":
 		return errors.New("-profiles is for the clinkd processes started here, not for a -target")
+	case o.write && (o.from == "") && (o.alone || o.foreign != nil || len(o.parts) < len(parts)):
+		return errors.New("-write is for a whole run of clinkd beside mosquitto: not with -alone, -only, -target or -also")
 	case o.instead && slices.ContainsFunc(o.parts, func(p string) bool { return !slices.Contains(flowParts, p) }):
 		return fmt.Errorf("-only: at a -target there is only %s to measure", strings.Join(flowParts, ", "))
 	}

@@ -157,8 +157,8 @@ func (out *outcome) cutTable(w io.Writer) {
 	if len(out.Cuts) == 0 {
 		return
 	}
-	fmt.Fprintf(w, "\nThe link is cut for %v at QoS 1, %s messages a second of %d B; the sum, or the median (lowest to highest), of %d cuts:\n\n",
-		out.Settings.Cut, grouped(out.Settings.CutRate), latencySize, len(out.Cuts[0].Runs))
+	fmt.Fprintf(w, "\nThe link is cut for %s at QoS 1, %s messages a second of %d B; the sum, or the median (lowest to highest), of %d cuts:\n\n",
+		durationText(out.Settings.Cut), grouped(out.Settings.CutRate), latencySize, len(out.Cuts[0].Runs))
 	fmt.Fprintln(w, "| brokers | sent | lost | duplicated | reordered | link back until first message | until all are there |\n|---|---|---|---|---|---|---|")
 	for _, c := range out.Cuts {
 		var sum cutRun
@@ -169,6 +169,8 @@ func (out *outcome) cutTable(w io.Writer) {
 			secondsSpread(c.times(func(r cutRun) time.Duration { return r.First })), secondsSpread(c.times(func(r cutRun) time.Duration { return r.Drained })))
 	}
 }
+
+func durationText(d time.Duration) string { return fmt.Sprintf("%g s", d.Seconds()) }
 
 var cutNames = map[string]string{
 	ourName:     "clinkd, as it is by default",
@@ -204,7 +206,7 @@ func (out *outcome) routeTable(w io.Writer) {
 		fmt.Fprintf(w, "| %s %s | `%s` | %.2f s | **%.2f s** | %.2f s, %.2f s | %.2f s | **%.0f B** (%.0f B) | %.0f B (%.0f B) |\n",
 			grouped(c.Routes), c.Kind, c.Filter,
 			of(func(r routeRun) float64 { return r.Subscribed.Seconds() }), of(bootstrapOf),
-			of(func(r routeRun) float64 { return r.LiveOwn.Seconds() }), of(func(r routeRun) float64 { return r.Live.Seconds() }),
+			of(func(r routeRun) float64 { return r.LiveOwn.Seconds() }), of(liveOf),
 			of(func(r routeRun) float64 { return r.Gone.Seconds() }),
 			of(farHeapOf), of(func(r routeRun) float64 { return r.Far.RSS }),
 			of(func(r routeRun) float64 { return r.Near.Heap }), of(func(r routeRun) float64 { return r.Near.RSS }))
@@ -219,6 +221,7 @@ func (c routeCase) of(f func(routeRun) float64) (xs []float64) {
 }
 
 func bootstrapOf(r routeRun) float64 { return r.Bootstrap.Seconds() }
+func liveOf(r routeRun) float64      { return r.Live.Seconds() }
 func farHeapOf(r routeRun) float64   { return r.Far.Heap }
 
 func (out *outcome) clientTable(w io.Writer) {

@@ -16,6 +16,8 @@ type verdict struct {
 	Met    string    `json:"met"`
 }
 
+const firstMessage = "link back until first message"
+
 // Words of verdict.Met.
 const (
 	metAim      = "aim"
@@ -65,13 +67,15 @@ func (out *outcome) verdicts() (vs []verdict) {
 		vs = append(vs, verdict{Name: fmt.Sprintf("%s, %v", t.what, l), Unit: "x", Values: out.flow(l, t.figure), Must: t.must, Aim: t.aim, More: t.more})
 	}
 	for _, t := range bootstrapTargets {
-		v := verdict{Name: fmt.Sprintf("bootstrap of %s routes", grouped(t.routes)), Unit: "s", Must: t.must, Aim: t.aim}
+		boot := verdict{Name: fmt.Sprintf("bootstrap of %s routes", grouped(t.routes)), Unit: "s", Must: t.must, Aim: t.aim}
+		live := verdict{Name: fmt.Sprintf("SUBSCRIBE to routes, %s filters", grouped(t.routes)), Unit: "s", Must: t.must, Aim: t.aim}
 		for _, c := range out.Routes {
 			if c.Routes == t.routes {
-				v.Values = append(v.Values, c.of(bootstrapOf)...)
+				boot.Values = append(boot.Values, c.of(bootstrapOf)...)
+				live.Values = append(live.Values, c.of(liveOf)...)
 			}
 		}
-		vs = append(vs, v)
+		vs = append(vs, boot, live)
 	}
 	for _, t := range memoryTargets {
 		v := verdict{Name: "memory of a route, " + t.kind, Unit: "B", Must: t.must, Aim: t.aim}
@@ -107,8 +111,8 @@ func (out *outcome) flow(l load, f figure) []float64 {
 
 // faultVerdicts are about what was lost, came twice, out of order, or late.
 func (out *outcome) faultVerdicts() []verdict {
-	first := verdict{Name: "link back until first message", Unit: "s", Must: 1, Aim: 0.3}
-	cut := verdict{Name: fmt.Sprintf("lost in cuts of %v at %s msg/s, QoS 1", out.Settings.Cut, grouped(out.Settings.CutRate))}
+	first := verdict{Name: firstMessage, Unit: "s", Must: 1, Aim: 0.3}
+	cut := verdict{Name: fmt.Sprintf("lost in cuts of %s at %s msg/s, QoS 1", durationText(out.Settings.Cut), grouped(out.Settings.CutRate))}
 	order, twice, lost := verdict{Name: "reordered, cuts included"}, verdict{Name: "duplicated without a cut"}, verdict{Name: "lost without a cut"}
 	if i := slices.Index(out.Names, ourName); i >= 0 {
 		var sum [3]float64

@@ -19,6 +19,7 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 	c.book(&pk)
 	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
 		c.queue(&pk)
+		c.passOn(&pk)
 	}
 }
 

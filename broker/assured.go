@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"strings"
 	"sync/atomic"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -32,14 +33,18 @@ func (n *Node) keepFor(s *subscriber, pk *packets.Packet, out *outbox) {
 // handAssured writes a plain message to c with QoS 1, or puts it aside, after
 // it was booked as not acknowledged.
 func (c *client) handAssured(pk *packets.Packet, out *outbox) {
-	at := c.prompt() && (c.window == nil || c.window.open()) && c.hasPlace()
+	at := c.prompt() && (c.window == nil || c.window.open()) && c.hasPlace(pk)
 	if !at {
 		out.flush()
-		if !c.room(pk.TopicName) {
+		if !c.roomFor(pk) {
 			return
 		}
 	}
 	id := c.assure(pk)
+	large := int64(len(pk.Payload)) > c.node.bounds.Load().small
+	if large && !at {
+		c.uncharge(int64(len(pk.Payload)))
+	}
 	if id == 0 {
 		if !at {
 			c.queued.Add(-1)
@@ -56,10 +61,26 @@ func (c *client) handAssured(pk *packets.Packet, out *outbox) {
 	c.overflow.put(c, assured(pk, id))
 }
 
+// roomFor is room for a message whose size is known here.
+func (c *client) roomFor(pk *packets.Packet) bool {
+	size := int64(len(pk.Payload))
+	if size <= c.node.bounds.Load().small {
+		return c.room(pk.TopicName)
+	}
+	name := strings.Clone(pk.TopicName) // the address is what the table goes by
+	c.node.large.enter(name, size)
+	defer c.node.large.leave(name)
+	return c.room(name)
+}
+
 // hasPlace reports whether a session has so little to acknowledge that nobody
 // needs to be waited for.
-func (c *client) hasPlace() bool {
-	kept, most := c.cl.State.Inflight.Len(), c.node.bounds.Load().queue
+func (c *client) hasPlace(pk *packets.Packet) bool {
+	b := c.node.bounds.Load()
+	if size := int64(len(pk.Payload)); size > b.small && !c.fits(size, b.queueBytes) {
+		return false
+	}
+	kept, most := c.cl.State.Inflight.Len(), b.queue
 	if kept < most/2 && c.lagging.Load() {
 		c.lagging.Store(false)
 	}
@@ -78,9 +99,16 @@ func (c *client) assure(pk *packets.Packet) uint16 {
 		return id
 	}
 	atomic.AddInt64(&c.node.server.Info.Inflight, 1)
+	if size := int64(len(pk.Payload)); size > c.node.bounds.Load().small {
+		c.held.add(id, size)
+	}
 	if c.kept.Load() {
 		out := assured(pk, id)
 		c.queue(&out)
+	}
+	if c.heir.Load() != nil { // the connection has ended, and nothing can be written to it
+		out := assured(pk, id)
+		c.passOn(&out)
 	}
 	return id
 }

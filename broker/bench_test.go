@@ -176,7 +176,7 @@ func BenchmarkEncode(b *testing.B) {
 	payload := make([]byte, 64)
 	b.ReportAllocs()
 	for b.Loop() {
-		k.buf = k.buf[:0]
+		k.buf, k.cuts, k.size = k.buf[:0], nil, 0
 		if k.putPlain("site/1/device/2/up", payload, 5, 0, nil) == 0 {
 			b.Fatal("not written")
 		}

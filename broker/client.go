@@ -34,13 +34,15 @@ type client struct {
 	slow     atomic.Bool   // it did not read in time
 	cause    atomic.Uint32 // reason code with which the node ends its connection
 
-	ended chan struct{}          // closed when nothing of the connection is left
-	ready chan struct{}          // closed when stored messages have been sent again
-	again []packets.Packet       // to be sent again; the connecting goroutine's, then sendAgain's
-	late  []packets.Packet       // came while the session was being continued; used like again
-	sent  map[uint16]int64       // what was sent again: Created by packet identifier
-	took  *idle                  // the session it continues
-	heir  atomic.Pointer[client] // the connection that continues its session
+	ended     chan struct{}          // closed when nothing of the connection is left
+	ready     chan struct{}          // closed when stored messages have been sent again
+	resent    chan struct{}          // closed when sendAgain has ended; nil while it has not begun
+	again     []packets.Packet       // to be sent again; the connecting goroutine's, then sendAgain's
+	late      []packets.Packet       // came while the session was being continued; used like again
+	sent      map[uint16]int64       // what was sent again: Created by packet identifier
+	took      *idle                  // the session it continues
+	heir      atomic.Pointer[client] // the connection that continues its session
+	collected atomic.Bool            // what was late in coming for the session it continues
 
 	kept atomic.Bool // the session outlives the connection, and the process
 	acks acks        // acknowledgements that wait for the store
@@ -69,6 +71,7 @@ type client struct {
 
 	inbound *received // of its session
 	request request   // the reader's: the SUBSCRIBE or UNSUBSCRIBE being processed
+	usual   usual     // the reader's
 
 	subs        atomic.Uint64 // number of changes of subscriptions
 	filters     atomic.Pointer[filters]

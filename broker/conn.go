@@ -9,6 +9,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"clink/internal/sock"
+
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
@@ -56,14 +58,19 @@ type conn struct {
 	wait    atomic.Int64  // longest silence allowed, as a time.Duration; 0: for ever
 	span    time.Duration // the reader's: that the read deadline was set with
 	until   time.Time     // the reader's: the read deadline
+	fresh   bool          // the reader's: a packet was taken since it was looked at
+	readAt  time.Time     // the reader's: when bytes came last
 
 	mu       sync.Mutex
 	room     sync.Cond
 	buffers  *sync.Pool // of *[]byte, large ones, shared by the node's connections
 	buf      []byte
+	cuts     []cut // payloads that are not copied into buf
+	size     int   // of both
 	spare    []byte
-	outlet   outlet  // of who has set flushing
-	out      *outbox // of a reader that will flush; nil: none has been asked
+	parts    [][]byte    // of who has set flushing
+	outlet   sock.Writer // of who has set flushing
+	out      *outbox     // of a reader that will flush; nil: none has been asked
 	flushing bool
 	closed   bool
 	err      error
@@ -79,23 +86,28 @@ func newConn(c net.Conn, buffers *sync.Pool, run func(func()), gone func()) *con
 	k := &conn{Conn: c, buffers: buffers, run: run, gone: gone, span: -1, done: make(chan struct{})}
 	k.room.L = &k.mu
 	k.in.open(c, &reads)
-	k.outlet.open(c)
+	k.outlet.Open(c)
 	k.chunkTime.Store(int64(writeTimeout))
 	return k
 }
 
-// Read reads from the network. Once the connection is closed it fails, even
-// if there is more to read.
+// Read reads from the network for the engine, a packet at most, after what the
+// engine need not see. Once the connection is closed it fails, even if there is
+// more to read.
 func (k *conn) Read(p []byte) (int, error) {
+	if err := k.ingest(); err != nil {
+		return 0, err
+	}
+	if k.in.waits() {
+		k.todo.flush()
+	}
 	k.reading.Lock()
 	if k.isClosed() {
 		k.reading.Unlock()
 		return 0, net.ErrClosed
 	}
-	if k.in.waits() {
-		k.todo.flush()
-	}
-	n, err := k.in.read(p, k.Conn)
+	n, err := k.in.read(p[:k.frames.most(p, k.in.pending())], k.Conn)
+	k.readAt = time.Now()
 	k.reading.Unlock()
 	if err != nil {
 		k.readFailed(err)
@@ -123,7 +135,7 @@ func (k *conn) readFailed(err error) {
 func (k *conn) unwritten() int64 {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	n := int64(len(k.buf))
+	n := int64(k.size)
 	if k.flushing {
 		n++
 	}
@@ -144,128 +156,6 @@ func (k *conn) ended() bool {
 	default:
 		return false
 	}
-}
-
-// Write takes p, whole packets as the engine writes them, and returns at once.
-func (k *conn) Write(p []byte) (int, error) { return k.put(p, nil) }
-
-// put is Write by the reader that out belongs to, if there is one.
-func (k *conn) put(p []byte, out *outbox) (int, error) {
-	if len(p) > 0 && p[0]>>4 == swallow {
-		return len(p), nil
-	}
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed || k.err != nil {
-		return 0, net.ErrClosed
-	}
-	k.grow(len(p))
-	k.buf = append(k.buf, p...)
-	k.due(out)
-	return len(p), nil
-}
-
-// begin lets flush run. The caller holds mu.
-func (k *conn) begin() {
-	if !k.flushing {
-		k.flushing = true
-		k.run(k.flush)
-	}
-}
-
-// grow replaces a small buffer by a large one before n bytes outgrow it.
-func (k *conn) grow(n int) {
-	if need := len(k.buf) + n; need <= cap(k.buf) || need <= smallBuffer || cap(k.buf) > smallBuffer {
-		return
-	}
-	if large, ok := k.buffers.Get().(*[]byte); ok {
-		k.buf = append((*large)[:0], k.buf...)
-	}
-}
-
-// release gives large buffers back: a connection holds them only while it has
-// something to write. Very large ones, for a huge packet, are left to the
-// garbage collector.
-func (k *conn) release() {
-	for _, b := range []*[]byte{&k.buf, &k.spare} {
-		if cap(*b) <= smallBuffer {
-			continue
-		}
-		if large := (*b)[:0]; cap(large) <= 2*writeBuffer {
-			k.buffers.Put(&large)
-		}
-		*b = nil
-	}
-}
-
-// full reports whether a writer would have to wait.
-func (k *conn) full() bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	return len(k.buf) > writeBuffer
-}
-
-// start runs f in a goroutine that the node waits for, unless the connection
-// is closed.
-func (k *conn) start(f func()) bool {
-	k.mu.Lock()
-	defer k.mu.Unlock()
-	if k.closed {
-		return false
-	}
-	k.run(f)
-	return true
-}
-
-// reserve waits until there is room for another packet, or the connection has
-// ended.
-func (k *conn) reserve() {
-	k.mu.Lock()
-	for len(k.buf) > writeBuffer && !k.closed && k.err == nil {
-		k.room.Wait()
-	}
-	k.mu.Unlock()
-}
-
-// flush writes until nothing is left.
-func (k *conn) flush() {
-	k.mu.Lock()
-	for len(k.buf) > 0 && k.err == nil {
-		b := k.buf
-		k.buf, k.spare = k.spare[:0], nil
-		k.mu.Unlock()
-		err := k.writeOut(b)
-		k.mu.Lock()
-		k.spare = b
-		if err != nil {
-			k.err = err
-		}
-		k.room.Broadcast()
-	}
-	k.flushing = false
-	k.release()
-	closed, failed := k.closed, k.err != nil
-	k.mu.Unlock()
-	switch {
-	case closed:
-		k.finish(!failed)
-	case failed:
-		k.noteSlow()
-		k.Conn.Close() // the engine's reader fails next
-	}
-}
-
-func (k *conn) writeOut(b []byte) error {
-	for len(b) > 0 {
-		n := min(len(b), writeChunk)
-		k.Conn.SetWriteDeadline(time.Now().Add(time.Duration(k.chunkTime.Load())))
-		n, err := k.Conn.Write(b[:n])
-		if err != nil {
-			return err
-		}
-		b = b[n:]
-	}
-	return nil
 }
 
 // noteSlow marks the client as one that did not read in time, if that is why
@@ -298,7 +188,7 @@ func (k *conn) Close() error {
 	}
 	k.closed = true
 	if c := k.client.Load(); c != nil && c.proto == 5 && !k.told.Load() {
-		k.buf = append(k.buf, farewell[:]...)
+		k.buf, k.size = append(k.buf, farewell[:]...), k.size+len(farewell)
 	}
 	close(k.done)
 	k.room.Broadcast()
@@ -336,10 +226,17 @@ func (k *conn) abort() {
 
 // SetDeadline is called by the engine before each packet.
 func (k *conn) SetDeadline(t time.Time) error {
-	wait, now := time.Duration(k.wait.Load()), time.Now()
+	wait := time.Duration(k.wait.Load())
 	if t.IsZero() {
 		wait = 0
 	}
+	return k.refresh(wait)
+}
+
+// refresh sets the read deadline if it has become too short. It is for the
+// reader alone.
+func (k *conn) refresh(wait time.Duration) error {
+	now := time.Now()
 	if wait == k.span && (wait == 0 || k.until.Sub(now) >= wait) {
 		return nil
 	}
@@ -363,6 +260,24 @@ type frameGuard struct {
 	header int          // bytes of the current header seen; 0: between packets
 	length int64        // remaining length so far
 	check  checker
+}
+
+// between reports whether what comes next is the beginning of a packet.
+func (g *frameGuard) between() bool { return g.header == 0 && g.body == 0 }
+
+// most is how many of the bytes of next belong to the current packet, if it is
+// known; it is at most the length of p.
+func (g *frameGuard) most(p, next []byte) int {
+	f, ok := frameOf(next)
+	switch {
+	case len(next) == 0:
+		return len(p)
+	case g.body > 0:
+		return int(min(g.body, int64(len(p))))
+	case g.header == 0 && ok:
+		return min(f.total, len(p))
+	}
+	return min(1, len(p))
 }
 
 func (g *frameGuard) pass(p []byte) bool {

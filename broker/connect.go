@@ -217,6 +217,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		close(c.ready)
 		return
 	}
+	c.resent = make(chan struct{})
 	h.n.spawn(c.sendAgain)
 }
 

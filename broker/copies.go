@@ -31,11 +31,12 @@ func markedTime(pk *packets.Packet) int64 {
 	return int64(p.SessionExpiryInterval)<<32 | int64(p.WillDelayInterval)
 }
 
-func publishedAt(pk *packets.Packet) time.Time {
+// publishedAt is when what is being read was published.
+func (c *client) publishedAt(pk *packets.Packet) time.Time {
 	if ms := markedTime(pk); ms != 0 {
 		return time.UnixMilli(ms)
 	}
-	return time.Now()
+	return c.conn.readAt
 }
 
 // fromElsewhere reports whether an injector let a message in.
@@ -104,7 +105,7 @@ func (k *kept) settled(pk *packets.Packet) {
 // retains or has removed, unless what it has itself, or removed a while ago, is
 // as new by the time of publishing. It reports whether m was news. Then it is
 // delivered as by [Injector.Keep]; else nobody hears of it.
-func (i *Injector) Copy(m *Message) (news bool, err error) {
+func (i *Injector) Copy(s *Session, m *Message) (news bool, err error) {
 	if err := m.validate(); err != nil {
 		return false, fmt.Errorf("copy: %w", err)
 	}
@@ -116,6 +117,7 @@ func (i *Injector) Copy(m *Message) (news bool, err error) {
 	pk := m.packet(left)
 	pk.FixedHeader.Retain = false
 	markRetain(&pk, true)
+	s.outbox().flush()
 	if err := i.n.server.InjectPacket(i.cl, pk); err != nil {
 		return true, fmt.Errorf("copy: %w", err)
 	}
@@ -153,13 +155,14 @@ func (n *Node) takeCopy(m *Message, left uint32, origin string) bool {
 	return true
 }
 
-// isNews compares a message with what the node has. The caller holds the lock
+// isNews compares a message with what the node has. Of two with one time all
+// nodes must choose the same: a removal, or else the greater payload. The caller holds the lock
 // of what is kept.
 func (n *Node) isNews(m *Message) bool {
 	at := m.Time.UnixMilli()
 	if old, there := n.server.Topics.Retained.Get(m.Topic); there {
 		was := markedTime(&old)
-		return at > was || at == was && !bytes.Equal(old.Payload, m.Payload)
+		return at > was || at == was && (len(m.Payload) == 0 || bytes.Compare(m.Payload, old.Payload) > 0)
 	}
 	gone, removed := n.kept.gone.at[m.Topic]
 	return len(m.Payload) > 0 && !(removed && gone.time >= at)

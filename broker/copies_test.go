@@ -40,6 +40,10 @@ func TestCopy(t *testing.T) {
 		{"nothing is there", copyOf("t", "1", now), true, "1"},
 		{"the same", copyOf("t", "1", now), false, "1"},
 		{"as new, but another", copyOf("t", "2", now), true, "2"},
+		{"as new, and the other one again", copyOf("t", "1", now), false, "2"},
+		{"removed at the same time", copyOf("t", "", now), true, ""},
+		{"from the time of its removal", copyOf("t", "2", now), false, ""},
+		{"new again", copyOf("t", "2", now.Add(time.Millisecond)), true, "2"},
 		{"older", copyOf("t", "0", early), false, "2"},
 		{"removed before", copyOf("t", "", early), false, "2"},
 		{"newer", copyOf("t", "3", now.Add(time.Second)), true, "3"},
@@ -51,7 +55,7 @@ func TestCopy(t *testing.T) {
 		{"expired", &Message{Topic: "t", Payload: []byte("5"), Retain: true, Time: later, HasExpiry: true}, false, "4"},
 	}
 	for _, s := range steps {
-		news, err := i.Copy(s.m)
+		news, err := i.Copy(nil, s.m)
 		if err != nil || news != s.news || keptAt(n, "t") != s.payload {
 			t.Errorf("%s: news %v, %q is retained, %v", s.what, news, keptAt(n, "t"), err)
 		}
@@ -61,14 +65,14 @@ func TestCopy(t *testing.T) {
 			}
 		}
 	}
-	if _, err := i.Copy(copyOf("t/#", "x", now)); err == nil {
+	if _, err := i.Copy(nil, copyOf("t/#", "x", now)); err == nil {
 		t.Error("a wildcard was copied")
 	}
 	d.pub(t, &paho.Publish{Topic: "end", QoS: 1})
 	if p := d.next(t); p.Topic != "end" {
 		t.Errorf("%s %q came twice", p.Topic, p.Payload)
 	}
-	if s := n.Stats(); s.Retained != 1 || s.Injected != 5 {
+	if s := n.Stats(); s.Retained != 1 || s.Injected != 7 {
 		t.Errorf("%+v", s)
 	}
 }
@@ -81,7 +85,7 @@ func TestCopyAndLocalPublishers(t *testing.T) {
 	d := connect(t, n, "d")
 	before := time.Now().Add(-time.Minute)
 	for _, topic := range []string{"mine", "gone"} {
-		if news, err := i.Copy(copyOf(topic, "theirs", before)); !news || err != nil {
+		if news, err := i.Copy(nil, copyOf(topic, "theirs", before)); !news || err != nil {
 			t.Fatal(news, err)
 		}
 		if m, ok := n.RetainedMessage(topic); ok {
@@ -95,7 +99,7 @@ func TestCopyAndLocalPublishers(t *testing.T) {
 	d.pub(t, &paho.Publish{Topic: "gone", QoS: 1, Retain: true})
 	for topic, want := range map[string]string{"mine": "mine", "gone": ""} {
 		eventually(t, "the node has it", func() bool { return keptAt(n, topic) == want })
-		if news, err := i.Copy(copyOf(topic, "theirs", before.Add(time.Second))); news || err != nil || keptAt(n, topic) != want {
+		if news, err := i.Copy(nil, copyOf(topic, "theirs", before.Add(time.Second))); news || err != nil || keptAt(n, topic) != want {
 			t.Errorf("%s: %q is retained, %v", topic, keptAt(n, topic), err)
 		}
 		m, ok := n.RetainedMessage(topic)
@@ -107,13 +111,13 @@ func TestCopyAndLocalPublishers(t *testing.T) {
 	if m.ClientID != "d" || m.QoS != 2 || !m.HasExpiry || m.Expiry < 99 || m.Expiry > 101 || m.ContentType != "ct" || fmt.Sprint(m.User) != "[{k v}]" {
 		t.Errorf("%+v", m)
 	}
-	if err := i.Keep(copyOf("mine", "kept", before)); err != nil || keptAt(n, "mine") != "kept" {
+	if err := i.Keep(nil, copyOf("mine", "kept", before)); err != nil || keptAt(n, "mine") != "kept" {
 		t.Errorf("what is published elsewhere now is not kept: %v", err)
 	}
-	if err := i.Keep(&Message{Topic: "mine", Time: before}); err != nil || keptAt(n, "mine") != "kept" {
+	if err := i.Keep(nil, &Message{Topic: "mine", Time: before}); err != nil || keptAt(n, "mine") != "kept" {
 		t.Errorf("a message without the flag changed it: %v", err)
 	}
-	if err := i.Keep(copyOf("mine", "", before)); err != nil || keptAt(n, "mine") != "" {
+	if err := i.Keep(nil, copyOf("mine", "", before)); err != nil || keptAt(n, "mine") != "" {
 		t.Errorf("it is not removed: %v", err)
 	}
 	names := n.RetainedNames()
@@ -138,11 +142,11 @@ func TestCopiesAreStored(t *testing.T) {
 		d := connect(t, n, "d")
 		d.pub(t, &paho.Publish{Topic: "mine", QoS: 1, Retain: true, Payload: []byte("mine")})
 		for topic, payload := range map[string]string{"theirs": "1", "removed": "1"} {
-			if news, err := n.Injector("peer").Copy(copyOf(topic, payload, at)); !news || err != nil {
+			if news, err := n.Injector("peer").Copy(nil, copyOf(topic, payload, at)); !news || err != nil {
 				t.Fatal(news, err)
 			}
 		}
-		if news, err := n.Injector("peer").Copy(copyOf("removed", "", at.Add(1e9))); !news || err != nil {
+		if news, err := n.Injector("peer").Copy(nil, copyOf("removed", "", at.Add(1e9))); !news || err != nil {
 			t.Fatal(news, err)
 		}
 	}()
@@ -151,7 +155,7 @@ func TestCopiesAreStored(t *testing.T) {
 	if keptAt(n, "theirs") != "1" || keptAt(n, "removed") != "" {
 		t.Errorf("%q and %q are retained", keptAt(n, "theirs"), keptAt(n, "removed"))
 	}
-	if news, err := n.Injector("peer").Copy(copyOf("theirs", "1", at)); news || err != nil {
+	if news, err := n.Injector("peer").Copy(nil, copyOf("theirs", "1", at)); news || err != nil {
 		t.Errorf("the same is news after a restart, %v", err)
 	}
 	if _, ok := n.RetainedMessage("theirs"); ok {
@@ -168,7 +172,7 @@ func TestCopyWithinLimits(t *testing.T) {
 	cfg.MQTT = topology.MQTT{MaxRetained: 2}
 	n := start(t, Options{}, nil, cfg)
 	for k, want := range []bool{true, true, false} {
-		if news, err := n.Injector("peer").Copy(copyOf(fmt.Sprint(k), "x", time.Now())); news != want || err != nil {
+		if news, err := n.Injector("peer").Copy(nil, copyOf(fmt.Sprint(k), "x", time.Now())); news != want || err != nil {
 			t.Errorf("number %d: %v, %v", k, news, err)
 		}
 	}
@@ -208,7 +212,7 @@ func TestCopiesNeverUndoAPublisher(t *testing.T) {
 				case <-done:
 					return
 				default:
-					i.Copy(copyOf(fmt.Sprint("t/", k%50), "old", before.Add(time.Duration(k)*time.Millisecond)))
+					i.Copy(nil, copyOf(fmt.Sprint("t/", k%50), "old", before.Add(time.Duration(k)*time.Millisecond)))
 				}
 			}
 		})

@@ -217,70 +217,93 @@ func (c *client) inherit(pk packets.Packet) {
 }
 
 // collect stores what came for the session too late to be copied, with packet
-// identifiers of this connection, and returns it.
+// identifiers of this connection, and returns it. What comes later still is
+// brought by its publisher, see passOn.
 func (c *client) collect() []packets.Packet {
-	from := c.took.c.cl.State.Inflight
-	for _, pk := range from.GetAll(false) {
-		if pk.FixedHeader.Type == packets.Publish && from.Delete(pk.PacketID) {
-			c.took.c.held.drop(pk.PacketID)
-			atomic.AddInt64(&c.node.server.Info.Inflight, -1)
+	c.collected.Store(true)
+	for _, pk := range c.took.c.cl.State.Inflight.GetAll(false) {
+		if pk.FixedHeader.Type == packets.Publish && c.took.c.giveUp(&pk) {
 			c.late = append(c.late, pk)
 		}
 	}
 	out := c.late[:0]
 	for _, pk := range c.late {
-		was := pk.PacketID
-		id, err := c.cl.NextPacketID()
-		if err != nil {
-			c.node.drops.queue.Add(1)
-			c.unqueue(was, pk.Created)
-			continue
+		if c.takeIn(&pk) {
+			out = append(out, pk)
 		}
-		pk.PacketID = uint16(id)
-		c.queue(&pk)
-		c.unqueue(was, pk.Created)
-		if c.cl.State.Inflight.Set(pk) {
-			c.hold(&pk)
-			atomic.AddInt64(&c.node.server.Info.Inflight, 1)
-		}
-		out = append(out, pk)
 	}
 	c.late = nil
 	return out
 }
 
+// giveUp takes a message out of the engine's store that goes to another
+// connection, and reports whether it was there.
+func (c *client) giveUp(pk *packets.Packet) bool {
+	if !c.cl.State.Inflight.Delete(pk.PacketID) {
+		return false
+	}
+	c.held.drop(pk.PacketID)
+	atomic.AddInt64(&c.node.server.Info.Inflight, -1)
+	return true
+}
+
+// takeIn stores a message that was stored with another connection of the
+// session, and gives it a packet identifier of this one, if any is left.
+func (c *client) takeIn(pk *packets.Packet) bool {
+	was := pk.PacketID
+	defer c.unqueue(was, pk.Created)
+	id, err := c.cl.NextPacketID()
+	if err != nil {
+		c.node.drops.queue.Add(1)
+		return false
+	}
+	pk.PacketID = uint16(id)
+	c.queue(pk)
+	if c.cl.State.Inflight.Set(*pk) {
+		c.hold(pk)
+		atomic.AddInt64(&c.node.server.Info.Inflight, 1)
+	}
+	return true
+}
+
+// passOn is called by a publisher that has stored pk with c. If the session has
+// moved to another connection meanwhile, and what was late has been collected
+// there already, the message follows it, and passOn reports true. Either the
+// publisher sees that here, or collect sees the message.
+func (c *client) passOn(pk *packets.Packet) bool {
+	heir := c.heir.Load()
+	if heir == nil || !heir.collected.Load() || !c.giveUp(pk) {
+		return false
+	}
+	late := *pk
+	if heir.takeIn(&late) && !heir.passOn(&late) {
+		heir.queued.Add(1)
+		heir.overflow.put(heir, late)
+	}
+	return true
+}
+
 // straggle is how long publishers that may still deliver to the connection
-// before are waited for.
+// before are waited for. One that takes longer loses nothing, but its message
+// may come after later ones.
 const straggle = 100 * time.Millisecond
 
 // sendAgain sends what was stored for a continued session, oldest first, in a
 // goroutine of its own. New messages wait until it is done.
 func (c *client) sendAgain() {
-	all := c.node.grace.wait(straggle)
+	defer close(c.resent)
+	c.node.grace.wait(straggle, c.conn.done)
 	c.again = append(c.again, c.collect()...)
 	c.sendStored()
 	close(c.ready)
-	if !all {
-		select {
-		case <-c.conn.done:
-		case <-time.After(straggle):
-			c.again = c.collect()
-			c.sendStored()
-		}
-	}
 	c.took = nil
 }
 
 func (c *client) sendStored() {
-	first := !c.isReady()
 	slices.SortStableFunc(c.again, func(a, b packets.Packet) int { return cmp.Compare(a.Created, b.Created) })
-	if first {
-		c.sent = make(map[uint16]int64, len(c.again))
-	}
+	c.sent = make(map[uint16]int64, len(c.again))
 	for _, pk := range c.again {
-		if first {
-			c.sent[pk.PacketID] = pk.Created
-		}
+		c.sent[pk.PacketID] = pk.Created
 		if c.conn.isClosed() {
 			break
 		}

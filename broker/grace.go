@@ -33,18 +33,27 @@ func (g *grace) leave(t ticket) {
 }
 
 // wait reports whether all have left that had entered before it was called. It
-// gives up after most; then one of them is held up, by a connection that does
-// not take its acknowledgement, say.
-func (g *grace) wait(most time.Duration) bool {
+// gives up after most, or when done is closed; then one of them is held up, by
+// a connection that does not take its acknowledgement, say.
+//
+// Both epochs are waited for: a publisher may enter the one that was when it
+// looked, and a wait before this one may have given up on the other.
+func (g *grace) wait(most time.Duration, done <-chan struct{}) bool {
+	deadline := time.Now().Add(most) // for those as well who wait for their turn
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	e := (g.epoch.Add(1) - 1) & 1
-	deadline := time.Now().Add(most)
-	for pause := 10 * time.Microsecond; g.in[e].Load() != 0; pause = min(2*pause, 5*time.Millisecond) {
-		if time.Now().After(deadline) {
-			return false
+	for range 2 {
+		e := (g.epoch.Add(1) - 1) & 1
+		for pause := 10 * time.Microsecond; g.in[e].Load() != 0; pause = min(2*pause, 5*time.Millisecond) {
+			if time.Now().After(deadline) {
+				return false
+			}
+			select {
+			case <-done:
+				return false
+			case <-time.After(pause):
+			}
 		}
-		time.Sleep(pause)
 	}
 	return true
 }

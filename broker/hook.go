@@ -123,6 +123,10 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		h.n.admitPublish(&pk)
 		return pk, nil
 	}
+	if pk.Connect.WillQos == markBegun {
+		pk.Connect.WillQos = 0
+		return c.longRoad(pk), nil
+	}
 	if pk.FixedHeader.Qos == 2 {
 		if err := c.receive(pk.PacketID); err != nil {
 			return pk, err
@@ -150,12 +154,17 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		c.answerPublish(&pk, packets.CodeSuccess)
 		return pk, packets.CodeSuccessIgnore
 	}
-	c.conn.todo.flush() // the longer road may wait
-	c.ticket = h.n.grace.enter()
+	return c.longRoad(pk), nil
+}
+
+// longRoad prepares a publish for the engine, and answers it.
+func (c *client) longRoad(pk packets.Packet) packets.Packet {
+	c.conn.todo.flush() // the engine may wait
+	c.ticket = c.node.grace.enter()
 	markTicket(&pk, c.ticket)
 	markRetain(&pk, pk.FixedHeader.Retain)
 	var kept bool
-	c.entered, kept = h.n.admitPublish(&pk)
+	c.entered, kept = c.node.admitPublish(&pk)
 	if c.wantsOwn(pk.TopicName) {
 		pk.Origin = anonymous
 	}
@@ -164,7 +173,7 @@ func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, er
 		code = packets.Code{Code: packets.ErrQuotaExceeded.Code, Reason: "not retained"}
 	}
 	c.answerPublish(&pk, code)
-	return pk, nil
+	return pk
 }
 
 // OnPublished is called after the delivery.

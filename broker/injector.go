@@ -35,12 +35,21 @@ func (i *Injector) Inject(m *Message) error { return i.inject(m, false, nil) }
 // InjectFrom is Inject from within [Handler.Control] for s: what is small is
 // written when the session has nothing more to hand over for now.
 func (i *Injector) InjectFrom(s *Session, m *Message) error {
-	return i.inject(m, false, &s.c.conn.todo)
+	return i.inject(m, false, s.outbox())
+}
+
+// outbox is where what is small waits for the end of what s hands over.
+func (s *Session) outbox() *outbox {
+	if s == nil {
+		return nil
+	}
+	return &s.c.conn.todo
 }
 
 // Keep is Inject, but what is to be retained is retained here, or with an empty
-// payload removed, as if a client of the node had published it.
-func (i *Injector) Keep(m *Message) error { return i.inject(m, m.Retain, nil) }
+// payload removed, as if a client of the node had published it. S is the session
+// that [Handler.Control] is called for, nil if it is not.
+func (i *Injector) Keep(s *Session, m *Message) error { return i.inject(m, m.Retain, s.outbox()) }
 
 func (i *Injector) inject(m *Message, retain bool, out *outbox) error {
 	if err := m.validate(); err != nil {

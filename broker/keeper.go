@@ -126,11 +126,17 @@ func (n *Node) closeStore() {
 	}
 }
 
+// Keeps reports whether there is a store, so that sessions and what waits for
+// them will be there when the node is made again.
+func (n *Node) Keeps() bool {
+	// In this order: closed is set before there is no store any more.
+	return n.keeper.store.Load() != nil || n.keeper.closed.Load()
+}
+
 // Lasting returns the routes, each once, that the node will have when it is
 // made again: those of the sessions that are in its store.
 func (n *Node) Lasting() []Route {
-	// In this order: closed is set before there is no store any more.
-	if n.keeper.store.Load() == nil && !n.keeper.closed.Load() {
+	if !n.Keeps() {
 		return nil
 	}
 	var ids []string

@@ -44,7 +44,7 @@ type Message struct {
 // hand over for now, or at once if the message did not come over one. It is for
 // [Handler.Published] while it runs.
 func (m *Message) Soon(f interface{ Flush() }) {
-	if m.out == nil || !m.out.take(f) {
+	if m.out == nil || !m.out.has(f) && !m.out.take(f) {
 		f.Flush()
 	}
 }
@@ -129,7 +129,7 @@ func (c *client) message(pk *packets.Packet) *Message {
 	m := &Message{
 		Topic: pk.TopicName, Payload: pk.Payload, QoS: pk.FixedHeader.Qos,
 		Dup: pk.FixedHeader.Dup, Retain: pk.FixedHeader.Retain,
-		ClientID: c.id, Username: c.username, ProtoVersion: c.proto, Peer: c.peer, Time: publishedAt(pk), out: &c.conn.todo,
+		ClientID: c.id, Username: c.username, ProtoVersion: c.proto, Peer: c.peer, Time: c.publishedAt(pk), out: &c.conn.todo,
 		PayloadFormat: p.PayloadFormat, HasPayloadFormat: p.PayloadFormatFlag,
 		Expiry: p.MessageExpiryInterval, HasExpiry: p.MessageExpiryInterval > 0,
 		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,

@@ -1,6 +1,10 @@
 package broker
 
-import "syscall"
+import (
+	"slices"
+
+	"clink/internal/sock"
+)
 
 // A goroutine that is woken for each message costs more than the message. So
 // what a reader causes to be written, acknowledgements and messages for
@@ -24,6 +28,8 @@ func (o *outbox) take(f interface{ Flush() }) bool {
 	return true
 }
 
+func (o *outbox) has(f interface{ Flush() }) bool { return slices.Contains(o.todo, f) }
+
 // flush is to be called by the reader before it waits for anything. Nil has
 // nothing to do.
 func (o *outbox) flush() {
@@ -40,47 +46,12 @@ func (o *outbox) flush() {
 	o.todo = o.todo[:0]
 }
 
-// An outlet writes to a socket without waiting.
-type outlet struct {
-	raw  syscall.RawConn // nil: that is not possible
-	send func(fd uintptr)
-	p    []byte
-	n    int
-	err  error
-}
-
-func (o *outlet) open(c any) {
-	s, ok := c.(syscall.Conn)
-	if !ok || !bareSocket(c) {
-		return
-	}
-	if raw, err := s.SyscallConn(); err == nil {
-		o.raw, o.send = raw, func(fd uintptr) { o.n, o.err = writeSocket(fd, o.p) }
-	}
-}
-
-// try writes as much of p as the socket takes now.
-func (o *outlet) try(p []byte) (n int, err error) {
-	if o.raw == nil {
-		return 0, nil
-	}
-	o.p, o.n, o.err = p, 0, nil
-	if err := o.raw.Control(o.send); err != nil {
-		return 0, err
-	}
-	o.p = nil
-	if o.err == errNotYet {
-		o.err = nil
-	}
-	return max(o.n, 0), o.err
-}
-
 // due sees to it that what was appended gets written: by the reader that out
 // belongs to, or else by a goroutine that begins now. The caller holds mu.
 func (k *conn) due(out *outbox) {
 	switch {
 	case k.flushing:
-	case out == nil || k.outlet.raw == nil || len(k.buf) > inlineBytes:
+	case out == nil || !k.outlet.Ready() || k.size > inlineBytes:
 		k.begin()
 	case k.out == out:
 	case out.take(k):
@@ -103,25 +74,26 @@ func (k *conn) leave(o *outbox) {
 // the rest to a goroutine.
 func (k *conn) Flush() {
 	k.mu.Lock()
-	if k.flushing || k.closed || k.err != nil || len(k.buf) == 0 {
+	if k.flushing || k.closed || k.err != nil || k.size == 0 {
 		k.mu.Unlock()
 		return
 	}
-	b := k.buf
-	k.buf, k.spare, k.flushing = k.spare[:0], nil, true
+	k.flushing = true
+	size := k.size
+	b, parts := k.take(k.parts[:0])
+	k.parts = parts
 	k.mu.Unlock()
-	n, err := k.outlet.try(b)
+	n, err := k.outlet.Write(parts)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	switch {
-	case err != nil:
-		k.err = err
-	case n < len(b):
-		k.run(func() { k.flushRest(b, n) })
+	if err == nil && n < size {
+		k.parts = nil
+		k.run(func() { k.flushRest(b, sock.Rest(parts, n)) })
 		return
 	}
-	k.spare = b
-	if k.err != nil || k.closed || len(k.buf) > 0 {
+	clear(parts)
+	k.spare, k.err = b, err
+	if k.err != nil || k.closed || k.size > 0 {
 		k.run(k.flush)
 		return
 	}
@@ -130,8 +102,8 @@ func (k *conn) Flush() {
 }
 
 // flushRest goes on where Flush ended.
-func (k *conn) flushRest(b []byte, n int) {
-	err := k.writeOut(b[n:])
+func (k *conn) flushRest(b []byte, parts [][]byte) {
+	err := k.writeOut(parts)
 	k.mu.Lock()
 	k.spare, k.err = b, err
 	k.room.Broadcast()

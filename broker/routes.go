@@ -21,8 +21,8 @@ type Route struct {
 // client. Link sessions and the node itself are not in it.
 type Routes struct {
 	mu       sync.Mutex
-	clients  map[string]map[Route]struct{}
-	count    map[Route]int
+	clients  map[string]*routeSet
+	count    routeMap[int32] // clients
 	subs     int
 	watchers map[*watcher]struct{}
 }
@@ -30,14 +30,14 @@ type Routes struct {
 type watcher struct{ f func(Route, bool) }
 
 func newRoutes() *Routes {
-	return &Routes{clients: make(map[string]map[Route]struct{}), count: make(map[Route]int), watchers: make(map[*watcher]struct{})}
+	return &Routes{clients: make(map[string]*routeSet), count: newRouteMap[int32](), watchers: make(map[*watcher]struct{})}
 }
 
 // Len returns the number of routes.
 func (r *Routes) Len() int {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	return len(r.count)
+	return r.count.len()
 }
 
 // Watch returns the routes there are, in no order, and from then on calls f
@@ -48,8 +48,8 @@ func (r *Routes) Watch(f func(r Route, added bool)) (now []Route, stop func()) {
 	w := &watcher{f}
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	now = make([]Route, 0, len(r.count))
-	for route := range r.count {
+	now = make([]Route, 0, r.count.len())
+	for route := range r.count.keys() {
 		now = append(now, route)
 	}
 	r.watchers[w] = struct{}{}
@@ -66,7 +66,11 @@ func (r *Routes) of(clients []string) []Route {
 	defer r.mu.Unlock()
 	all := make(map[Route]struct{})
 	for _, id := range clients {
-		maps.Copy(all, r.clients[id])
+		if own := r.clients[id]; own != nil {
+			for route := range own.all() {
+				all[route] = struct{}{}
+			}
+		}
 	}
 	return slices.Collect(maps.Keys(all))
 }
@@ -82,17 +86,17 @@ func (r *Routes) add(client string, route Route) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	own := r.clients[client]
-	if _, ok := own[route]; ok {
-		return
-	}
 	if own == nil {
-		own = make(map[Route]struct{})
+		own = new(routeSet)
 		r.clients[client] = own
 	}
-	own[route] = struct{}{}
+	if !own.add(route) {
+		return
+	}
 	r.subs++
-	r.count[route]++
-	if r.count[route] == 1 {
+	n, _ := r.count.get(route)
+	r.count.put(route, n+1)
+	if n == 0 {
 		r.tell(route, true)
 	}
 }
@@ -101,19 +105,20 @@ func (r *Routes) remove(client string, route Route) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	own := r.clients[client]
-	if _, ok := own[route]; !ok {
+	if own == nil || !own.remove(route) {
 		return
 	}
-	delete(own, route)
-	if len(own) == 0 {
+	if own.len() == 0 {
 		delete(r.clients, client)
 	}
 	r.subs--
-	r.count[route]--
-	if r.count[route] == 0 {
-		delete(r.count, route)
-		r.tell(route, false)
+	n, _ := r.count.get(route)
+	if n > 1 {
+		r.count.put(route, n-1)
+		return
 	}
+	r.count.delete(route)
+	r.tell(route, false)
 }
 
 func (r *Routes) tell(route Route, added bool) {

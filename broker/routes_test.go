@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"maps"
+	"runtime"
 	"slices"
 	"testing"
 
@@ -49,10 +50,10 @@ func TestRoutesAgainstBruteForce(t *testing.T) {
 		var early, late *mirror
 		early, stopEarly := follow(t, r)
 		subs := make(map[sub]bool)
-		for i := range rapid.IntRange(1, 60).Draw(t, "steps") {
-			s := sub{rapid.SampledFrom([]string{"a", "b", "c"}).Draw(t, "client"), Route{
-				topic.Filter(rapid.SampledFrom([]string{"x", "x/#", "+"}).Draw(t, "filter")), rapid.SampledFrom([]string{"", "g"}).Draw(t, "group")}}
-			if rapid.Bool().Draw(t, "add") {
+		for i := range rapid.IntRange(1, 120).Draw(t, "steps") {
+			s := sub{rapid.SampledFrom([]string{"a", "b"}).Draw(t, "client"), Route{
+				topic.Filter(rapid.SampledFrom([]string{"x", "x/#", "+", "y", "y/#", "z"}).Draw(t, "filter")), rapid.SampledFrom([]string{"", "g"}).Draw(t, "group")}}
+			if rapid.IntRange(0, 2).Draw(t, "add") > 0 {
 				r.add(s.client, s.route)
 				subs[s] = true
 			} else {
@@ -180,5 +181,31 @@ func step(t *rapid.T, n *Node, address, id, f string, want map[string]map[string
 	}
 	if err != nil {
 		t.Fatal(err)
+	}
+}
+
+// BenchmarkRoutesMemory reports what a route costs in the table, besides its
+// text, with one filter a client and with very many.
+func BenchmarkRoutesMemory(b *testing.B) {
+	const routes = 100_000
+	for _, clients := range []int{1, routes} {
+		b.Run(fmt.Sprint(clients), func(b *testing.B) {
+			filters, ids := make([]topic.Filter, routes), make([]string, clients)
+			for i := range filters {
+				filters[i] = topic.Filter(fmt.Sprintf("site/%d/dev/%d/state", i%100, i))
+			}
+			for i := range ids {
+				ids[i] = fmt.Sprint("client-", i)
+			}
+			for b.Loop() {
+				before := heap()
+				r := newRoutes()
+				for i, f := range filters {
+					r.add(ids[i%clients], Route{Filter: f})
+				}
+				b.ReportMetric(float64(heap()-before)/routes, "B/route")
+				runtime.KeepAlive(r)
+			}
+		})
 	}
 }

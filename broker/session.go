@@ -66,7 +66,7 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 		s = nil
 	}
 	if s == nil {
-		n.grace.wait(straggle) // what is being delivered to the old session must not reach the new one
+		n.grace.wait(straggle, nil) // what is being delivered to the old session must not reach the new one
 		return nil
 	}
 	n.dropSubscriptions(s.c, c.right.Load())
@@ -153,6 +153,8 @@ func (n *Node) leave(c *client) {
 	c.acks.free()
 	if !c.established {
 		n.leaveEarly(c)
+	} else if c.resent != nil {
+		<-c.resent // what it collects must be there for the next connection
 	}
 	if c.session != nil && n.handler != nil && c.established {
 		n.handler.Closed(c.session)
@@ -188,10 +190,14 @@ func (n *Node) leaveEarly(c *client) {
 	}
 	switch {
 	case ok && kept == c.cl:
+		if c.took != nil {
+			c.collect()
+		}
 		if c.expiry == 0 {
 			n.endEngineSession(c.cl)
 		}
 	case ok && c.took != nil && kept == c.took.c.cl:
+		c.took.c.heir.Store(nil)
 		n.mu.Lock()
 		n.idle[c.id] = c.took
 		n.mu.Unlock()

@@ -20,7 +20,7 @@ import (
 // in the engine's queue, takes the engine's road.
 
 const (
-	spreadSize  = 4 << 10 // payload; copying larger ones costs more than their road
+	wholeBytes  = 4 << 10 // from which on a payload is not copied
 	shardCount  = 16
 	giveWay     = 256 // messages; of so many, one waits for the longer road to be empty
 	wayPatience = 200 * time.Microsecond
@@ -120,7 +120,7 @@ func (s *matchShard) learn(version uint64, name string, next match) {
 // spread delivers a plain message, and reports whether it did. Out is that of
 // the reader which calls it, if one does.
 func (n *Node) spread(pk *packets.Packet, out *outbox) bool {
-	if !plain(pk) || int64(len(pk.Payload)) > n.bounds.Load().small {
+	if !plain(pk) {
 		return false
 	}
 	to, ok := n.matches.of(n.server.Topics, pk.TopicName)
@@ -179,7 +179,7 @@ func (n *Node) connected(id string) *client {
 // plain reports whether a message is the same for each subscriber.
 func plain(pk *packets.Packet) bool {
 	h, p := &pk.FixedHeader, &pk.Properties
-	return (h.Qos == 0 || h.Qos == 1 && !strings.HasPrefix(pk.TopicName, "$")) && !h.Retain && !markedRetain(pk) && len(pk.Payload) <= spreadSize && pk.Expiry == 0 &&
+	return (h.Qos == 0 || h.Qos == 1 && !strings.HasPrefix(pk.TopicName, "$")) && !h.Retain && !markedRetain(pk) && pk.Expiry == 0 &&
 		!p.PayloadFormatFlag && p.MessageExpiryInterval == 0 && p.ContentType == "" && p.ResponseTopic == "" &&
 		len(p.CorrelationData) == 0 && len(p.User) == 0
 }
@@ -190,7 +190,7 @@ func (c *client) hand(pk *packets.Packet, out *outbox) {
 		return
 	}
 	out.flush()
-	if c.room(pk.TopicName) {
+	if c.roomFor(pk) {
 		later := pk.Copy(false)
 		later.FixedHeader.Qos = 0
 		c.overflow.put(c, later)
@@ -216,7 +216,7 @@ func (c *client) handed(size int) bool {
 
 // putPlain appends a plain message to what is to be written, with QoS 1 if
 // there is a packet identifier. It returns its size, or 0 if there is no room,
-// or the connection has ended.
+// or the connection has ended. A large payload is not copied.
 func (k *conn) putPlain(name string, payload []byte, proto byte, id uint16, out *outbox) int {
 	length, first := 2+len(name)+len(payload), byte(packets.Publish<<4)
 	if id != 0 {
@@ -227,12 +227,18 @@ func (k *conn) putPlain(name string, payload []byte, proto byte, id uint16, out 
 	}
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.closed || k.err != nil || len(k.buf) > writeBuffer {
+	if k.closed || k.err != nil || k.size > writeBuffer {
 		return 0
 	}
-	k.grow(length + 5)
+	whole := len(payload) >= wholeBytes
+	if room := length + 5; whole {
+		k.grow(room - len(payload))
+	} else {
+		k.grow(room)
+	}
 	before := len(k.buf)
 	b := appendLength(append(k.buf, first), length)
+	size := len(b) - before + length
 	b = append(append(b, byte(len(name)>>8), byte(len(name))), name...)
 	if id != 0 {
 		b = append(b, byte(id>>8), byte(id))
@@ -240,9 +246,14 @@ func (k *conn) putPlain(name string, payload []byte, proto byte, id uint16, out 
 	if proto == 5 {
 		b = append(b, 0)
 	}
-	k.buf = append(b, payload...)
+	if whole {
+		k.buf, k.cuts = b, append(k.cuts, cut{len(b), payload})
+	} else {
+		k.buf = append(b, payload...)
+	}
+	k.size += size
 	k.due(out)
-	return len(k.buf) - before
+	return size
 }
 
 // appendLength appends a variable byte integer (MQTT 5.0 §1.5.5).

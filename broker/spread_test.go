@@ -187,7 +187,7 @@ func TestSpreadDoesNotAllocate(t *testing.T) {
 	}
 	k := &conn{flushing: true}
 	if got := testing.AllocsPerRun(100, func() {
-		k.buf = k.buf[:0]
+		k.buf, k.cuts, k.size = k.buf[:0], nil, 0
 		if k.putPlain(pk.Topic, pk.Payload, 5, 0, nil) == 0 {
 			t.Fatal("not written")
 		}

@@ -162,7 +162,7 @@ func TestTwinAndItsLike(t *testing.T) {
 		s.unsubscribe(1, "x/+")
 		p.publish(1, "x/b", 1, "m")
 		s.quiet("neither")
-		for route := range n.Routes().clients["s"] {
+		for _, route := range n.Routes().of([]string{"s"}) {
 			must(strings.HasPrefix(string(route.Filter), "~mark/"), "route %v is left", route)
 		}
 	})
@@ -189,7 +189,8 @@ func TestTwinIsNoSubscription(t *testing.T) {
 				}
 			}
 		}
-		must(len(n.Routes().clients["s"]) == 4, "routes are %v", n.Routes().clients["s"])
+		routes := n.Routes().of([]string{"s"})
+		must(len(routes) == 4, "routes are %v", routes)
 	})
 	if err != nil {
 		t.Error(err)

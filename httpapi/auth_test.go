@@ -74,7 +74,7 @@ func TestViewersDoNotWrite(t *testing.T) {
 	const viewer = "slow:hashed"
 	for _, r := range [][2]string{
 		{"POST", "/cluster/links"}, {"PUT", "/cluster/links"}, {"PUT", "/cluster/links/clA"}, {"DELETE", "/cluster/links/clA"}, {"PUT", "/cluster/links/clA/metrics/reset"},
-		{"PUT", "/cluster/links/clA/suspend"}, {"PUT", "/cluster/links/clA/resume"}, {"POST", "/cluster/links/clA/probe"}, {"POST", "/api/v5/cluster/links/probe"},
+		{"PUT", "/cluster/links/clA/suspend"}, {"PUT", "/cluster/links/clA/resume"}, {"POST", "/cluster/links/clA/probe"}, {"POST", "/api/v5/cluster/links/probe"}, {"POST", "/trace"},
 	} {
 		res, body := send(t, r[0], url+r[1], viewer, newLink, nil)
 		if res.StatusCode != 403 || !contained(body, `"UNAUTHORIZED_ROLE"`, "viewer") {

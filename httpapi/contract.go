@@ -98,6 +98,9 @@ type Operator interface {
 	// the one there is.
 	Probe(ctx context.Context, site string, link map[string]any) (topology.Probe, error)
 	ResetMetrics(ctx context.Context, site, peer string) error
+	// Trace follows a probe message from a site. What it refuses is a
+	// [*Refusal].
+	Trace(ctx context.Context, site string, p topology.Probing) (topology.Trace, error)
 }
 
 // An Observer tells what happened, and what is wanted and seen of the whole

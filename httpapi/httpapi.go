@@ -156,6 +156,7 @@ func newAPI(store Store, o Options) *api {
 		a.routeFleet(base)
 		for _, site := range []string{"", "/sites/{site}"} {
 			a.routeLinks(site + base + "/cluster/links")
+			a.handle("POST", site+base+"/trace", a.administer(a.trace))
 		}
 	}
 	return a

@@ -154,6 +154,10 @@ func (e emitter) link(site string, s topology.LinkStatus) {
 	for reason, n := range m.DroppedBy {
 		e.counter("clink_link_dropped_total", "Messages that did not cross.", n, with("reason", reason))
 	}
+	const copies = "Retained messages sent because of new routes, and those that came so: stored, or no news."
+	e.counter("clink_link_retained_total", copies, m.CopiesSent, with("op", "sent"))
+	e.counter("clink_link_retained_total", copies, m.CopiesStored, with("op", "stored"))
+	e.counter("clink_link_retained_total", copies, m.CopiesUnchanged, with("op", "unchanged"))
 	e.counter("clink_link_retried_total", "Messages sent again.", m.Retried, with())
 	e.gauge("clink_link_queue_bytes", "Bytes waiting for the peer.", float64(m.QueueBytes), with())
 	e.gauge("clink_link_queue_messages", "Messages waiting for the peer.", float64(m.Queuing), with())

@@ -29,6 +29,7 @@ type world struct {
 	later    bool            // the next writes are not in force in time
 	suspends []topology.Suspension
 	probed   map[string]any
+	traced   topology.Probing
 	resets   []string
 
 	observed []httpapi.Observed
@@ -168,6 +169,17 @@ func (w *world) Resume(_ context.Context, site, peer, _ string) error {
 func (w *world) Probe(_ context.Context, _ string, link map[string]any) (topology.Probe, error) {
 	w.probed = link
 	return topology.Probe{Steps: []topology.ProbeStep{{Name: "dns", Millis: 0.5, Detail: "no such host"}}}, nil
+}
+
+func (w *world) Trace(_ context.Context, site string, p topology.Probing) (topology.Trace, error) {
+	if strings.ContainsAny(p.Topic, "+#") {
+		return topology.Trace{}, &httpapi.Refusal{Kind: httpapi.Invalid, Message: "a topic name has no wildcard"}
+	}
+	w.traced = p
+	return topology.Trace{
+		Topic: p.Topic, QoS: p.QoS, Deliver: p.Deliver, Site: topology.TracedSite{Name: site, Subscribers: 1},
+		Links: []topology.TracedHop{{Peer: "clB", State: topology.TraceWithheld, Reason: "not-announced", Detail: "nobody at clB subscribes to it", Routes: []string{}}},
+	}, nil
 }
 
 func (w *world) ResetMetrics(_ context.Context, site, peer string) error {

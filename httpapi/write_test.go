@@ -324,7 +324,7 @@ func TestWithoutItsParts(t *testing.T) {
 	for _, r := range [][3]string{
 		{"POST", "/cluster/links", newLink}, {"PUT", "/cluster/links", newLink}, {"PUT", "/cluster/links/clB", newLink}, {"DELETE", "/cluster/links/clB", ""},
 		{"PUT", "/cluster/links/clB/metrics/reset", ""}, {"PUT", "/cluster/links/clB/suspend", `{"reason":"x"}`}, {"PUT", "/cluster/links/clB/resume", ""},
-		{"POST", "/cluster/links/clB/probe", ""}, {"POST", "/cluster/links/probe", newLink}, {"GET", "/topology", ""}, {"GET", "/revisions", ""}, {"GET", "/events", ""},
+		{"POST", "/cluster/links/clB/probe", ""}, {"POST", "/cluster/links/probe", newLink}, {"POST", "/trace", `{"topic":"t"}`}, {"GET", "/topology", ""}, {"GET", "/revisions", ""}, {"GET", "/events", ""},
 	} {
 		if res, body := send(t, r[0], url+r[1], admin, r[2], nil); res.StatusCode != http.StatusNotImplemented || !strings.Contains(body, `"NOT_IMPLEMENTED"`) {
 			t.Errorf("%s %s = %d %s", r[0], r[1], res.StatusCode, body)

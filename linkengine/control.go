@@ -15,7 +15,11 @@ import (
 type handler struct{ *Engine }
 
 // A visitor is what a link session's actor_init said.
-type visitor struct{ actor extrouter.Actor }
+type visitor struct {
+	actor    extrouter.Actor
+	features int64
+	afresh   bool // every route of this session is new to the link's supply
+}
 
 // Reasons for which what a peer sends is dropped; see also inbound.go.
 const (
@@ -121,14 +125,22 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 		return broker.ProtocolError
 	}
 	h.mu.Lock()
-	h.visits[s] = visitor{a}
+	h.visits[s] = visitor{a, p.Features, l.supply.asked(p.Features&wire.FeatureRetained != 0, created)}
 	delete(h.turnedAway, s)
 	h.mu.Unlock()
+	if a := l.announcer.Load(); a != nil && l.presence.get().State == topology.InboundExpired {
+		// EMQX up to 5.8.1 is deaf while its last link is disabled, and then
+		// acknowledges routes of an actor that it has forgotten.
+		a.Renew()
+	}
 	if l.heard(s); created {
 		l.doubtFor(time.Now(), announcing)
 	}
 	l.hurry()
 	ack.NeedBootstrap = created
+	if p.Features != 0 {
+		ack.Features = wire.FeatureClink
+	}
 	return h.reply(s, m, ack)
 }
 
@@ -194,15 +206,20 @@ func (h handler) routes(s *broker.Session, p wire.Routes) broker.Verdict {
 		h.bad(s, errors.New("routes of an actor that is not initialised on this connection"))
 		return broker.ProtocolError
 	}
+	l := (*h.links.Load())[s.Peer()]
+	var news []wire.RouteOp
+	if l != nil && v.features&wire.FeatureRetained != 0 {
+		news = l.supply.unknown(p.Ops, v.afresh)
+	}
 	refused, err := h.ext.Update(time.Now(), v.actor, p.Ops)
 	if err != nil {
 		h.bad(s, err)
 		return broker.ProtocolError
 	}
-	l := (*h.links.Load())[s.Peer()]
 	if l == nil {
 		return broker.AckNoMatch
 	}
+	l.supply.want(news)
 	if refused > 0 {
 		for range refused {
 			l.counters.Note(routeRefused)

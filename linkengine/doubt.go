@@ -78,7 +78,7 @@ func (h handler) perhaps(m *broker.Message, r *wire.Forward, known []string) {
 			r = record(m)
 			r.ID = h.ids.Next()
 		}
-		item := forwarder.NewItem(r, laneKey(m.ClientID))
+		item := forwarder.NewItem(r, orderKey(m.ClientID))
 		item.Perhaps()
 		l.take(item)
 	}

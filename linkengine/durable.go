@@ -250,18 +250,23 @@ func (l *link) leaveBehind(i *forwarder.Item) {
 	l.counters.Drop(forwarder.Stopped)
 }
 
-// Close closes the queues on disk. It is to be called when neither the engine
-// nor its node run any more.
+// Close closes the queues on disk, writes down the peers' routes, and keeps the
+// ids of the QoS 2 messages that came last if the node keeps what waits for its
+// clients. It is to be called when neither the engine nor its node run any more.
 func (e *Engine) Close() error {
 	e.changing.Lock()
 	defer e.changing.Unlock()
 	var errs []error
 	for _, l := range *e.links.Load() {
+		if err := l.keepRecent(); err != nil {
+			errs = append(errs, fmt.Errorf("link to %s: %w", l.peer, err))
+		}
 		if d := l.disk.Load(); d != nil {
 			if err := d.close(); err != nil {
 				errs = append(errs, fmt.Errorf("link to %s: %w", l.peer, err))
 			}
 		}
 	}
+	e.writeRoutes()
 	return errors.Join(errs...)
 }

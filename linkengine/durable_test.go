@@ -119,6 +119,10 @@ func TestQueueOnDiskOutlivesTheProcess(t *testing.T) {
 			publishRange(t, p.a, 100, many, short)
 			if end == "killed" { // what the files are at this moment, is what a killed process leaves
 				eventually(t, "all is written", func() bool { return settledFiles(t, diskOf(p.dir, "b")) })
+				eventually(t, "the peer's route is written", func() bool {
+					_, err := os.Stat(filepath.Join(p.dir, "peer-routes"))
+					return err == nil
+				})
 				copied := t.TempDir()
 				if err := os.CopyFS(copied, os.DirFS(p.dir)); err != nil {
 					t.Fatal(err)
@@ -128,7 +132,7 @@ func TestQueueOnDiskOutlivesTheProcess(t *testing.T) {
 			p.a.stop()
 			p.a = begin(t, "a", []string{"b"}, keepIn(p.dir))
 			p.a.put(t, p.link)
-			publishRange(t, p.a, many, many+1, short) // for which there is no route yet
+			publishRange(t, p.a, many, many+1, short) // whose route is that of the run before
 			p.mend()
 			expectRange(t, p.sub, 100, many+1, false)
 			p.a.routes(t, "b", 1)

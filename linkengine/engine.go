@@ -15,8 +15,8 @@
 // is never forwarded again.
 //
 // The engine decides nothing about which links there are, and keeps nothing on
-// disk but the last incarnation, and the queues of links that ask for it
-// (package spool).
+// disk but the last incarnation, the routes of its peers, and the queues of
+// links that ask for it (package spool).
 package linkengine
 
 import (
@@ -63,13 +63,16 @@ type Engine struct {
 
 	changing     sync.Mutex // one change of the links at a time
 	running      bool
-	over         bool // it has run
 	incarnations *incarnations
+	written      uint64 // version of the routes that are in the file
 
 	mu         sync.Mutex
 	visits     map[*broker.Session]visitor // link sessions whose actor is initialised
 	turnedAway map[*broker.Session]string  // those whose handshake was rejected, and for whom they took this cluster
 	logged     map[said]time.Time          // when a peer's faults were last logged
+
+	prober   *broker.Injector
+	tracings map[string]*tracing // probes under way, by id
 }
 
 // New makes an engine without links, and makes it the node's handler.
@@ -93,9 +96,11 @@ func New(opts Options) (*Engine, error) {
 		ext: extrouter.New(opts.Routes), ids: wire.NewIDs(time.Now, mark), limits: wire.DefaultLimits(maxPacket),
 		incarnations: inc,
 		visits:       make(map[*broker.Session]visitor), turnedAway: make(map[*broker.Session]string), logged: make(map[said]time.Time),
+		prober: opts.Node.Injector("trace"), tracings: make(map[string]*tracing),
 	}
 	e.exports.Store(&map[string][]topic.Filter{})
 	e.links.Store(&map[string]*link{})
+	e.recall()
 	opts.Node.Intercept(handler{e})
 	return e, nil
 }
@@ -110,6 +115,9 @@ func (e *Engine) Run(ctx context.Context) error {
 	if err := e.start(); err != nil {
 		return fmt.Errorf("link engine: %w", err)
 	}
+	var writing sync.WaitGroup
+	defer writing.Wait()
+	writing.Go(func() { e.remember(ctx) })
 	tick := time.NewTicker(housekeeping)
 	defer tick.Stop()
 	for {
@@ -129,7 +137,7 @@ func (e *Engine) start() error {
 	if e.running {
 		return errors.New("it is running already")
 	}
-	e.running, e.over = true, false
+	e.running = true
 	for _, l := range *e.links.Load() {
 		if err := l.start(); err != nil {
 			e.stopAll()
@@ -146,7 +154,7 @@ func (e *Engine) stop() {
 }
 
 func (e *Engine) stopAll() {
-	e.running, e.over = false, true
+	e.running = false
 	var stopping sync.WaitGroup
 	for _, l := range *e.links.Load() {
 		stopping.Go(l.rest)
@@ -210,6 +218,7 @@ func (e *Engine) Put(ctx context.Context, l topology.Link) error {
 	links = maps.Clone(links)
 	links[l.Name] = added
 	e.links.Store(&links)
+	added.takeEarly()
 	if err := added.start(); err != nil {
 		return fmt.Errorf("link to %s: %w", l.Name, err)
 	}
@@ -228,6 +237,7 @@ func (e *Engine) Remove(ctx context.Context, peer string) error {
 	delete(links, peer)
 	e.links.Store(&links)
 	l.stop(ctx, 0, false)
+	l.dropRecent()
 	e.forget(peer)
 	return nil
 }

@@ -14,3 +14,13 @@ func (e *Engine) Actors(peer string) int { return e.ext.Stats(peer).Actors }
 func (e *Engine) StatusAt(peer string, now time.Time) topology.LinkStatus {
 	return (*e.links.Load())[peer].status(now)
 }
+
+// Visits is on how many sessions peers have said something that is remembered.
+func (e *Engine) Visits() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.visits) + len(e.turnedAway)
+}
+
+// KeepHouse looks for what has expired at a time.
+func (e *Engine) KeepHouse(now time.Time) { e.keepHouse(now) }

@@ -41,8 +41,7 @@ func (l *link) outOfReach() bool {
 //
 // A link that is to go, or to be disabled, ends its connections, and takes
 // what its peer still says and sends. A link that is to come, or to be enabled,
-// is known to its peer; what a link that is to come may have to send is kept.
-// One whose connections the link as wanted cannot use
+// is known to its peer. One whose connections the link as wanted cannot use
 // ends them, is as wanted otherwise, and keeps what is queued. Any other is as
 // wanted when Prepare returns.
 func (e *Engine) Prepare(ctx context.Context, c topology.Change) error {
@@ -64,12 +63,10 @@ func (e *Engine) Prepare(ctx context.Context, c topology.Change) error {
 	}
 	added := newLink(e, c.Link)
 	added.held.Store(true)
-	if c.Link.Enable && !e.over {
-		added.await(c.Link) // what fails is tried again, and told, when it is put
-	}
 	links = maps.Clone(links)
 	links[c.Peer] = added
 	e.links.Store(&links)
+	added.takeEarly()
 	return nil
 }
 

@@ -17,6 +17,7 @@ const (
 	notWanted    = "not-wanted"    // outside the link's topics
 	repeated     = "repeated"      // a QoS 2 message that came before
 	notDelivered = "not-delivered" // the broker refused it
+	uncalledCopy = "uncalled-copy" // a retained message that the link does not ask for
 )
 
 // deliver publishes a message that a peer forwarded (section 9.5). Whatever is
@@ -27,7 +28,14 @@ func (h handler) deliver(s *broker.Session, m *broker.Message) broker.Verdict {
 		h.fault(s.Peer(), "a peer without a link forwards messages", "client", short(s.ClientID()))
 		return broker.AckNoMatch
 	}
-	if reason := l.accept(s, m.Payload); reason != "" {
+	record, reason := l.read(m.Payload)
+	if reason == "" && record.Aside != nil && record.Aside.Trace != nil {
+		return l.probed(s, &record)
+	}
+	if reason == "" {
+		reason = l.accept(s, &record)
+	}
+	if reason != "" {
 		l.counters.Note(reason)
 		return broker.AckNoMatch
 	}
@@ -35,24 +43,31 @@ func (h handler) deliver(s *broker.Session, m *broker.Message) broker.Verdict {
 	return broker.Ack
 }
 
-// accept returns why a record is not delivered, or "".
-func (l *link) accept(s *broker.Session, payload []byte) string {
-	cfg := l.cfg.Load()
-	if !cfg.Enable {
-		return linkDisabled
+func (l *link) read(payload []byte) (record wire.Forward, reason string) {
+	if !l.cfg.Load().Enable {
+		return record, linkDisabled
 	}
 	record, err := wire.DecodeForward(payload, l.limits)
 	if err != nil {
 		l.fault(l.peer, "a peer forwards what is no message", "err", short(err.Error()))
-		return badRecord
+		return record, badRecord
 	}
+	return record, ""
+}
+
+// accept delivers a record, and returns why it does not, or "".
+func (l *link) accept(s *broker.Session, record *wire.Forward) string {
+	cfg := l.cfg.Load()
 	switch {
 	case !within(cfg.Topics, record.Topic):
 		return notWanted
 	case record.QoS == 2 && l.recent.seen(record.ID):
 		return repeated
 	}
-	if err := l.injector.InjectFrom(s, message(&record)); err != nil {
+	if record.Aside != nil && record.Aside.Copy && !cfg.Retained {
+		return uncalledCopy
+	}
+	if err := l.inject(s, record, cfg.Retained); err != nil {
 		l.fault(l.peer, "a forwarded message cannot be delivered", "err", short(err.Error()))
 		return notDelivered
 	}
@@ -71,7 +86,7 @@ func within(filters []topic.Filter, name string) bool {
 }
 
 // message is a record as a broker's message. A time of publishing in the future
-// is taken for now, lest a message live longer than its publisher said.
+// counts as now for its expiry, and stays what it is for comparing.
 func message(r *wire.Forward) *broker.Message {
 	p := &r.Properties
 	m := &broker.Message{
@@ -81,9 +96,6 @@ func message(r *wire.Forward) *broker.Message {
 		PayloadFormat: p.PayloadFormat, HasPayloadFormat: p.HasPayloadFormat,
 		Expiry: p.MessageExpiry, HasExpiry: p.HasMessageExpiry,
 		ContentType: p.ContentType, ResponseTopic: p.ResponseTopic, CorrelationData: p.CorrelationData,
-	}
-	if now := time.Now(); m.Time.After(now) {
-		m.Time = now
 	}
 	if len(p.User) > 0 {
 		m.User = make([]broker.UserProperty, len(p.User))

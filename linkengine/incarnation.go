@@ -10,6 +10,8 @@ import (
 	"strings"
 	"sync"
 	"time"
+
+	"clink/internal/atomicfile"
 )
 
 // incarnations hands out incarnation numbers: Unix milliseconds, but always
@@ -48,32 +50,10 @@ func (inc *incarnations) next(now time.Time) (int64, error) {
 	defer inc.mu.Unlock()
 	n := max(inc.last+1, now.UnixMilli())
 	if inc.file != "" {
-		if err := replaceFile(inc.file, strconv.FormatInt(n, 10)+"\n"); err != nil {
+		if err := atomicfile.Replace(inc.file, fmt.Appendln(nil, n)); err != nil {
 			return 0, fmt.Errorf("keep the incarnation: %w", err)
 		}
 	}
 	inc.last = n
 	return n, nil
-}
-
-// replaceFile writes a file so that after a crash it is the old or the new one.
-func replaceFile(name, text string) error {
-	f, err := os.CreateTemp(filepath.Dir(name), filepath.Base(name)+".*")
-	if err != nil {
-		return err
-	}
-	defer os.Remove(f.Name())
-	_, err = f.WriteString(text)
-	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
-		return err
-	}
-	if err := os.Rename(f.Name(), name); err != nil {
-		return err
-	}
-	dir, err := os.Open(filepath.Dir(name))
-	if err != nil {
-		return err
-	}
-	defer dir.Close()
-	return dir.Sync()
 }

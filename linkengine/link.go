@@ -44,6 +44,10 @@ type link struct {
 	received atomic.Uint64
 	presence presence
 	recent   recent
+	supply   supply
+	copies   copies
+	reports  ration
+	features atomic.Int64 // of the peer, while our actor is accepted there
 	rates    rates
 	idle     atomic.Int64 // since when it does not run, in Unix nanoseconds
 	held     atomic.Bool  // it does not connect until it is put; see [Engine.Prepare]
@@ -58,7 +62,8 @@ type link struct {
 	// Guarded by Engine.changing. There may be a forwarder without an actor:
 	// then it only keeps what is queued.
 	incarnation int64
-	left        int // messages in a queue on disk that was put aside
+	left        int  // messages in a queue on disk that was put aside
+	early       bool // there is a forwarder that waits for the link's first start
 	stopActor   func(withdraw bool)
 	stopForward func(grace time.Duration)
 }
@@ -69,73 +74,57 @@ func newLink(e *Engine, cfg topology.Link) *link {
 		injector: e.opts.Node.Injector("link:" + cfg.Name),
 		table:    actor.NewTable(e.opts.Node.Routes()),
 	}
+	l.supply.link = l
 	l.cfg.Store(&cfg)
 	l.idle.Store(time.Now().UnixNano())
 	l.presence.become(topology.InboundAbsent, "")
+	l.restoreRecent()
 	return l
 }
 
-// start brings the link to life, if it is enabled and the engine runs. If the
-// engine is yet to run, the link takes messages already.
+// start brings the link to life, if it is enabled and the engine runs.
 func (l *link) start() error {
 	cfg := *l.cfg.Load()
 	if !cfg.Enable && !l.held.Load() {
 		l.clearDisk() // of an earlier run
 	}
-	if !cfg.Enable || l.over || l.stopActor != nil || l.held.Load() {
+	if !cfg.Enable || !l.running || l.stopActor != nil || l.held.Load() {
 		return nil
 	}
-	if l.fwd.Load() == nil {
-		switch err := l.await(cfg); {
-		case err != nil && l.running:
+	f := l.fwd.Load()
+	if f == nil || l.early {
+		if err := l.begin(cfg); err != nil {
 			return err
-		case err != nil:
-			return nil // Run tries again, and says so
 		}
+		f = l.fwd.Load()
 	}
-	if l.running {
-		l.runForwarder(l.fwd.Load())
-		l.startActor(cfg)
-	}
+	l.runForwarder(f)
+	l.supply.start()
+	l.startActor(cfg)
 	return nil
 }
 
-// ready is what a link needs before it has connections.
-func (l *link) ready(cfg topology.Link) error {
+// begin makes what start then runs.
+func (l *link) begin(cfg topology.Link) error {
 	incarnation, err := l.incarnations.next(time.Now())
 	if err != nil {
 		return err
 	}
 	l.incarnation = incarnation
-	l.gate.reset()
+	if !l.early {
+		l.gate.reset()
+	}
 	if !l.gate.visited() { // a held link may have been found by its peer
 		l.presence.become(topology.InboundAbsent, "")
 	}
 	l.table.Follow(cfg.Topics)
-	l.openDisk(cfg)
+	if !l.early {
+		l.openDisk(cfg)
+		l.fwd.Store(l.newForwarder(cfg))
+	}
+	l.early = false
 	l.doubtFor(time.Now(), forwarder.HoldTime)
 	return nil
-}
-
-// await has a link take what its peer may want before it may connect: clients
-// come as soon as there is a listener.
-func (l *link) await(cfg topology.Link) error {
-	if err := l.ready(cfg); err != nil {
-		return err
-	}
-	f := l.newForwarder(cfg)
-	l.fwd.Store(f)
-	l.keepParked(f)
-	return nil
-}
-
-// keepParked is for a forwarder that takes messages and does not run.
-func (l *link) keepParked(f *forwarder.Forwarder) {
-	l.stopForward = func(time.Duration) {
-		ended, cancel := context.WithCancel(context.Background())
-		cancel()
-		f.Run(ended) // lets go who waits for room
-	}
 }
 
 // rest is stop for an engine that is to run again: routes that kept sessions
@@ -160,6 +149,7 @@ func (l *link) stop(ctx context.Context, grace time.Duration, keep bool) {
 	if l.stopForward == nil {
 		return
 	}
+	l.supply.stop()
 	var stopping sync.WaitGroup
 	if l.stopActor != nil {
 		stopping.Go(func() { l.stopActor(ctx.Err() == nil) })
@@ -170,7 +160,7 @@ func (l *link) stop(ctx context.Context, grace time.Duration, keep bool) {
 	l.stopForward(grace)
 	old.Leave(nil)
 	stopping.Wait()
-	l.stopActor, l.stopForward = nil, nil
+	l.stopActor, l.stopForward, l.early = nil, nil, false
 	l.idle.Store(time.Now().UnixNano())
 	l.table.Stop()
 }
@@ -196,13 +186,13 @@ func (l *link) change(ctx context.Context, cfg topology.Link) error {
 	if moved || !samePool(old, cfg) {
 		l.replaceForwarder(cfg)
 	}
-	if moved {
-		l.stopActor(ctx.Err() == nil && old.Address != cfg.Address)
+	if moved || old.Retained != cfg.Retained { // which the peer is told at the handshake
+		l.stopActor(moved && ctx.Err() == nil && old.Address != cfg.Address)
 	}
 	if !slices.Equal(old.Topics, cfg.Topics) {
 		l.table.Follow(cfg.Topics)
 	}
-	if moved {
+	if moved || old.Retained != cfg.Retained {
 		l.startActor(cfg)
 	}
 	return nil
@@ -273,6 +263,7 @@ func (l *link) startActor(cfg topology.Link) {
 			}
 		},
 		Answered: l.gate.answer,
+		Features: features(cfg), Accepted: l.features.Store, Report: l.report,
 		Oversize: func(filter string) {
 			l.counters.Note("route-too-large")
 			l.fault(l.peer, "a route is too large for a packet of the peer", "filter", short(filter))
@@ -319,8 +310,11 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 		Window: cfg.MaxInflight, Bytes: queueBytes(cfg), MaxAge: queueAge(cfg), Retry: max(cfg.RetryInterval.Value, minRetry), WhenFull: cfg.Queue.WhenFull,
 		Peer: l, Counters: &l.counters, Store: l.store(),
 		Wanted: func() { l.matched.Add(1) },
-		Dial: func(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
-			return l.connect(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked})
+		Oversize: func(name string) {
+			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
+		},
+		Dial: func(ctx context.Context, n int, acked func(uint16, byte), idle func()) (*client.Conn, error) {
+			return l.connect(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked, Idle: idle})
 		},
 	})
 }
@@ -352,9 +346,18 @@ func (l *link) parkForwarder(cfg topology.Link) *forwarder.Forwarder {
 	l.stopForward(0)
 	f := l.newForwarder(cfg)
 	l.fwd.Load().Leave(f)
-	l.fwd.Store(f)
-	l.keepParked(f)
+	l.park(f)
 	return f
+}
+
+// park has a forwarder take messages that does not run.
+func (l *link) park(f *forwarder.Forwarder) {
+	l.fwd.Store(f)
+	l.stopForward = func(time.Duration) {
+		ended, cancel := context.WithCancel(context.Background())
+		cancel()
+		f.Run(ended) // lets go who waits for room
+	}
 }
 
 // prefix is what the client ids of a link's connections begin with.
@@ -366,9 +369,11 @@ func (e *Engine) prefix(cfg topology.Link) string {
 }
 
 // forward takes a message for the peer.
-func (l *link) forward(m *wire.Forward, key uint64) {
+func (l *link) forward(m *wire.Forward, key uint64, from forwarder.Source) {
 	l.matched.Add(1)
-	l.take(forwarder.NewItem(m, key))
+	item := forwarder.NewItem(m, key)
+	item.Source = from
+	l.take(item)
 }
 
 func (l *link) take(item forwarder.Item) {
@@ -380,6 +385,9 @@ func (l *link) take(item forwarder.Item) {
 		}
 		if f.Forward(&item) {
 			return
+		}
+		if item.Source != nil {
+			item.Source.Settle()
 		}
 		l.awaitSwap()
 	}
@@ -394,6 +402,7 @@ func (l *link) awaitSwap() {
 // Lost, Ready and Wants are for the forwarder.
 func (l *link) Lost() {
 	l.gate.lose(time.Now())
+	l.supply.lost()
 	a := l.announcer.Load()
 	if a == nil {
 		return
@@ -409,5 +418,5 @@ func (l *link) Lost() {
 func (l *link) Ready() (bool, <-chan struct{}) { return l.gate.ready() }
 
 func (l *link) Wants(topic string) bool {
-	return within((*l.exports.Load())[l.peer], topic) && slices.Contains(l.ext.Match(topic, nil), l.peer)
+	return within((*l.exports.Load())[l.peer], topic) && l.ext.Announced(l.peer, topic)
 }

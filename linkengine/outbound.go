@@ -32,21 +32,22 @@ func (h handler) Published(m *broker.Message) {
 			r = record(m)
 			r.ID = h.ids.Next()
 		}
-		l.forward(r, laneKey(m.ClientID))
+		l.forward(r, orderKey(m.ClientID), m)
 	}
 	if doubtful {
 		h.perhaps(m, r, peers)
 	}
 }
 
-// laneKey hashes a publisher to its lane (FNV-1a). It is the same in every run:
-// what a publisher sends after a restart must not overtake what is on disk.
-func laneKey(client string) uint64 {
+// orderKey is the same for all messages that must not overtake each other, those
+// of one publisher, in every run of this program: some may wait on disk for the
+// next. (It is FNV-1a.)
+func orderKey(client string) uint64 {
 	h := uint64(14695981039346656037)
 	for i := range len(client) {
 		h = (h ^ uint64(client[i])) * 1099511628211
 	}
-	return h
+	return h ^ h>>32
 }
 
 // record is a broker's message as it crosses a link.

@@ -290,7 +290,7 @@ func (v *visit) allow(p publish, code int) bool {
 		v.line.send(kDisconnect<<4, []byte{byte(code)})
 		return false
 	}
-	return v.line.ack(p, code) == nil && (p.qos == 0 || code < 0x80)
+	return v.line.ack(p, code) == nil
 }
 
 var sixteenHex = regexp.MustCompile(`^[0-9a-f]{16}$`)

@@ -242,3 +242,32 @@ func TestPlayedRoutesBeyondExports(t *testing.T) {
 		}
 	})
 }
+
+// TestPlayedDeaf is a peer whose half of the link is disabled for a while, with
+// the connections of clink to it standing. Versions before 5.8.2 forget what
+// they were told, and do not say so when they are told more.
+func TestPlayedDeaf(t *testing.T) {
+	each(t, func(v version) bool { return v.swallows || oldAndNew(v) }, func(t *testing.T, v version) {
+		s, e, d := exporting(t, v)
+		p := v.accepted(t, s)
+		s.online(t, v.peer)
+		p.Close()
+		eventually(t, "it has gone", func() bool { return s.engine.Visits() == 0 })
+		s.engine.KeepHouse(time.Now().Add(time.Minute))
+		if st := s.status(t, v.peer).Inbound; st.State != topology.InboundExpired {
+			t.Errorf("%+v", st)
+		}
+		e.change(func() { clear(e.known); clear(e.routes) })
+		d.sub(t, "t/4")
+		if v.swallows {
+			eventually(t, "the peer is told in vain", func() bool { return e.count("fault") > 0 })
+			e.knows(t)
+		}
+		p = v.come(t, s, "routesync")
+		if a := p.ask(reborn(t, v.init(t), 1795399999999), v.actor); a["15"] != "'ok" {
+			t.Fatalf("%v", a)
+		}
+		e.knows(t, "t/1", "t/2", "t/3", "t/4")
+		s.online(t, v.peer)
+	})
+}

@@ -70,6 +70,7 @@ func (l *link) metrics() topology.LinkMetrics {
 		Matched: l.matched.Load(), Success: l.counters.Success.Load(), Failed: l.counters.Failed.Load(),
 		Dropped: l.counters.Dropped.Load(), Retried: l.counters.Retried.Load(),
 		Received: l.received.Load(), Reconnects: l.counters.Reconnects.Load(), DroppedBy: l.counters.Reasons(),
+		CopiesSent: l.copies.sent.Load(), CopiesStored: l.copies.stored.Load(), CopiesUnchanged: l.copies.unchanged.Load(),
 	}
 	if f := l.fwd.Load(); f != nil {
 		g := f.Gauges()
@@ -93,6 +94,7 @@ func (e *Engine) ResetMetrics(peer string) bool {
 	}
 	l.rates.reset(&l.matched)
 	l.received.Store(0)
+	l.copies.reset()
 	l.counters.Reset()
 	return true
 }

@@ -65,6 +65,8 @@ type LinkMetrics struct {
 	Reconnects                                 uint64
 	DroppedBy                                  map[string]uint64 // dropped, failed and refused messages by reason, both directions
 	Rate, RateLast5m, RateMax                  float64           // messages forwarded a second
+	CopiesSent                                 uint64            // retained messages that the peer took because of new routes
+	CopiesStored, CopiesUnchanged              uint64            // those that came from it: news here, and no news
 }
 
 // The kinds of change, in the order in which they are applied.

@@ -39,6 +39,7 @@ type Config struct {
 	Duration      time.Duration // measured time
 	ConnectWithin time.Duration // until the first message has come through; default 15 s
 	DrainWithin   time.Duration // for what is still on the way at the end; default 5 s
+	Quiet         time.Duration // without a message, after which what is on the way then is given up; default 2 s
 
 	// Probe, if not nil, is called at both ends of the measured time.
 	Probe func() Usage
@@ -104,6 +105,7 @@ func (c Config) filled() (Config, error) {
 	c.Window = cmp.Or(c.Window, 500)
 	c.ConnectWithin = cmp.Or(c.ConnectWithin, 15*time.Second)
 	c.DrainWithin = cmp.Or(c.DrainWithin, 5*time.Second)
+	c.Quiet = cmp.Or(c.Quiet, 2*time.Second)
 	return c, errors.Join(
 		outside("MQTT version", int(c.Version), 4, 5),
 		outside("QoS", int(c.QoS), 0, 1),

@@ -83,7 +83,7 @@ func Fetch(ctx context.Context, c Config, n int) (int, time.Duration, error) {
 	}
 	got := 0
 	for got < n {
-		s.conn.SetReadDeadline(time.Now().Add(quiet))
+		s.conn.SetReadDeadline(time.Now().Add(r.Quiet))
 		p, err := s.next()
 		if errors.Is(err, os.ErrDeadlineExceeded) {
 			break

@@ -142,9 +142,6 @@ func (r *run) usage() Usage {
 	return r.Probe()
 }
 
-// quiet is how long nothing may come before the rest is given up for lost.
-const quiet = 2 * time.Second
-
 // drain waits for what is still on the way.
 func (r *run) drain(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, r.DrainWithin)
@@ -154,7 +151,7 @@ func (r *run) drain(ctx context.Context) {
 		owed += p.sent.Load() * uint64(r.Subscribers)
 	}
 	last, since := r.received.Load(), time.Now()
-	for ctx.Err() == nil && last < owed && time.Since(since) < quiet {
+	for ctx.Err() == nil && last < owed && time.Since(since) < r.Quiet {
 		sleep(ctx, 5*time.Millisecond)
 		if now := r.received.Load(); now != last {
 			last, since = now, time.Now()

@@ -4,6 +4,7 @@ package atomicfile
 
 import (
 	"errors"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -13,6 +14,14 @@ import (
 // caller at a time replaces a file: what a crash left of one is taken away by
 // the next.
 func Replace(path string, content []byte) error {
+	return ReplaceBy(path, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	})
+}
+
+// ReplaceBy is [Replace] with the content that write writes.
+func ReplaceBy(path string, write func(io.Writer) error) error {
 	temp := path + ".tmp"
 	if err := os.Remove(temp); err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -21,7 +30,7 @@ func Replace(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	return finish(f, path, content, os.Rename)
+	return finish(f, path, write, os.Rename)
 }
 
 // Unfinished is what the names of files begin with that [Create] is making, and
@@ -35,13 +44,16 @@ func Create(path string, content []byte) error {
 	if err != nil {
 		return err
 	}
-	return finish(f, path, content, os.Link)
+	return finish(f, path, func(w io.Writer) error {
+		_, err := w.Write(content)
+		return err
+	}, os.Link)
 }
 
 // finish writes the file and has it placed. Nothing stays under its first name.
-func finish(f *os.File, path string, content []byte, place func(from, to string) error) error {
+func finish(f *os.File, path string, write func(io.Writer) error, place func(from, to string) error) error {
 	defer os.Remove(f.Name())
-	_, err := f.Write(content)
+	err := write(f)
 	if err = errors.Join(err, f.Sync(), f.Close()); err != nil {
 		return err
 	}

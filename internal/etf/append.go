@@ -35,8 +35,12 @@ func AppendInt(dst []byte, n int64) []byte {
 // AppendBinary adds a binary with the bytes of b, which must be shorter than
 // 4 GiB.
 func AppendBinary[T ~string | ~[]byte](dst []byte, b T) []byte {
-	dst = binary.BigEndian.AppendUint32(append(dst, tagBinary), uint32(len(b)))
-	return append(dst, b...)
+	return append(AppendBinaryHead(dst, len(b)), b...)
+}
+
+// AppendBinaryHead adds the head of a binary, to be followed by n bytes.
+func AppendBinaryHead(dst []byte, n int) []byte {
+	return binary.BigEndian.AppendUint32(append(dst, tagBinary), uint32(n))
 }
 
 // AppendAtom adds an atom. Erlang admits at most 255 characters of UTF-8.

@@ -16,6 +16,7 @@ import (
 	"errors"
 	"fmt"
 	"log/slog"
+	"strings"
 	"sync"
 	"time"
 
@@ -54,13 +55,25 @@ type Options struct {
 	Answered func(at time.Time, remembered bool)
 	// Oversize is called for each route that no packet of the peer can hold.
 	Oversize func(filter string)
+
+	Features int64 // that the peer is told of; see [wire.ActorInit]
+	// Accepted, if not nil, is told which ones the peer has when it has accepted
+	// the handshake, and zero when the connection has ended.
+	Accepted func(features int64)
+	// Report, if not nil, gets the peer's reports on probes. It must not block.
+	Report func(client.Message)
 }
+
+// ReportPrefix is what the Correlation-Data of a report begins with. Those of
+// handshakes are hexadecimal digits.
+const ReportPrefix = "trace:"
 
 // An Actor is one announcer.
 type Actor struct {
 	opts  Options
 	prove chan struct{}
 	hurry chan struct{}
+	renew chan struct{}
 
 	failed int // attempts since it was online; belongs to Run
 
@@ -79,6 +92,7 @@ func New(opts Options) *Actor {
 		opts:  opts,
 		prove: make(chan struct{}, 1),
 		hurry: make(chan struct{}, 1),
+		renew: make(chan struct{}, 1),
 		state: topology.Replication{State: topology.ReplicationDown, Reason: "not connected yet", Since: time.Now()},
 	}
 }
@@ -108,6 +122,16 @@ func (a *Actor) Hurry() {
 	}
 }
 
+// Renew makes the actor shake hands again over a new connection, if it is
+// online: there is reason to believe that the peer has forgotten it, and would
+// not say so.
+func (a *Actor) Renew() {
+	select {
+	case a.renew <- struct{}{}:
+	default:
+	}
+}
+
 // become sets the state. A rejected actor stays so until something better, or
 // another fault, is known.
 func (a *Actor) become(state, reason string) {
@@ -133,6 +157,7 @@ func (a *Actor) Run(ctx context.Context, withdraw func() bool) {
 		began := time.Now()
 		err := a.attempt(ctx, withdraw)
 		a.opts.Table.away()
+		a.accepted(0)
 		if ctx.Err() != nil {
 			break
 		}
@@ -169,6 +194,12 @@ func (a *Actor) fault(err error, backoff *client.Backoff) time.Duration {
 	return wait
 }
 
+func (a *Actor) accepted(features int64) {
+	if a.opts.Accepted != nil {
+		a.opts.Accepted(features)
+	}
+}
+
 // A visit is one connection of the actor.
 type visit struct {
 	*Actor
@@ -185,6 +216,10 @@ func (a *Actor) attempt(ctx context.Context, withdraw func() bool) error {
 		return err
 	}
 	v.conn = conn
+	select {
+	case <-a.renew: // so it is
+	default:
+	}
 	defer v.beats.Wait()
 	defer conn.Close()
 	if err := v.shake(ctx); err != nil {
@@ -202,6 +237,10 @@ func (a *Actor) attempt(ctx context.Context, withdraw func() bool) error {
 
 // received keeps the newest message for whoever waits for a reply.
 func (v *visit) received(m client.Message) {
+	if v.opts.Report != nil && strings.HasPrefix(string(m.Correlation), ReportPrefix) {
+		v.opts.Report(m)
+		return
+	}
 	select {
 	case <-v.replies:
 	default:
@@ -221,7 +260,7 @@ func (v *visit) shake(ctx context.Context) error {
 	var random [8]byte
 	rand.Read(random[:])
 	correlation := hex.EncodeToString(random[:])
-	init := wire.ActorInit{Actor: v.opts.Name, Incarnation: v.opts.Incarnation, Target: v.opts.Peer, Version: 1}
+	init := wire.ActorInit{Actor: v.opts.Name, Incarnation: v.opts.Incarnation, Target: v.opts.Peer, Version: 1, Features: v.opts.Features}
 	err := v.publish(ctx, handshakeTimeout, client.Message{
 		Topic: wire.RouteTopic(v.opts.Cluster), Payload: init.Append(nil),
 		ResponseTopic: inbox, Correlation: []byte(correlation),
@@ -237,6 +276,7 @@ func (v *visit) shake(ctx context.Context) error {
 	if ack.Error != "" {
 		return rejection(ack.Error)
 	}
+	v.accepted(ack.Features)
 	return nil
 }
 
@@ -293,8 +333,8 @@ func (v *visit) beat() {
 }
 
 func (v *visit) heartbeat() {
-	payload := wire.Heartbeat{Actor: v.opts.Name, Incarnation: v.opts.Incarnation}.Append
-	v.conn.Write(client.AppendPublish(nil, client.Head{Topic: wire.RouteTopic(v.opts.Cluster)}, payload))
+	b := wire.Heartbeat{Actor: v.opts.Name, Incarnation: v.opts.Incarnation}.Append(nil)
+	v.conn.Write(append(client.AppendPublish(nil, client.Head{Topic: wire.RouteTopic(v.opts.Cluster)}, len(b)), b...))
 }
 
 func (v *visit) bootstrap(ctx context.Context) error {
@@ -333,6 +373,8 @@ func (v *visit) stay(ctx context.Context) error {
 				return err
 			}
 			v.opts.Answered(at, true)
+		case <-v.renew:
+			return errors.New("the peer's half is back after a silence, and may have forgotten this one")
 		case <-v.conn.Done():
 			return v.conn.Err()
 		case <-ctx.Done():

@@ -28,10 +28,12 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 // A peer is the far end of an actor's connections, over pipes.
 type peer struct {
 	suback  byte
-	init    byte   // code of the PUBACK to actor_init
-	silent  bool   // actor_init is not answered
-	reject  string // reason for which it is rejected
-	route   byte   // code of the PUBACK to route packets
+	init    byte          // code of the PUBACK to actor_init
+	silent  bool          // actor_init is not answered
+	reject  string        // reason for which it is rejected
+	route   byte          // code of the PUBACK to route packets
+	slow    time.Duration // after which those come
+	mute    string        // of these there is no PUBACK: init or route
 	connack packets.Properties
 
 	mu    sync.Mutex // of all fields
@@ -96,7 +98,9 @@ func (p *peer) published(c net.Conn, m *packets.Publish) {
 	switch w := what.(type) {
 	case wire.ActorInit:
 		p.note("init %s %d for %s", w.Actor, w.Incarnation, w.Target)
-		ack(p.init)
+		if p.mute != "init" {
+			ack(p.init)
+		}
 		if p.silent {
 			return
 		}
@@ -113,7 +117,11 @@ func (p *peer) published(c net.Conn, m *packets.Publish) {
 		for _, op := range w.Ops {
 			p.ops[op.Filter+" "+op.ID] = !op.Delete
 		}
-		ack(p.route)
+		if p.slow > 0 {
+			time.AfterFunc(p.slow, func() { ack(p.route) })
+		} else if p.mute != "route" {
+			ack(p.route)
+		}
 	}
 }
 
@@ -148,7 +156,7 @@ func in(t *testing.T, p *peer, test func(t *testing.T, a *Actor, routes *local, 
 		<-ended
 		p.last.Close()
 		for op, there := range p.ops {
-			if there && a.Status().Reason == "stopped" && p.init < 0x80 && p.route < 0x80 && !p.silent && p.reject == "" {
+			if there && a.Status().Reason == "stopped" && p.init < 0x80 && p.route < 0x80 && !p.silent && p.mute == "" && p.reject == "" {
 				t.Errorf("%s was not withdrawn", op)
 			}
 		}

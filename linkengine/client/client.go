@@ -25,6 +25,8 @@ import (
 	"sync/atomic"
 	"time"
 
+	"clink/internal/sock"
+
 	"github.com/eclipse/paho.golang/packets"
 )
 
@@ -34,7 +36,8 @@ const (
 	silentPings  = 3 // pings that pass without a packet from the peer
 	writeTimeout = 30 * time.Second
 	closeTimeout = time.Second
-	readBuffer   = 64 << 10
+	writeSlack   = time.Second // by which it may be late, so that it is not set for each write
+	readBuffer   = 16 << 10
 	maxPings     = 64
 )
 
@@ -55,6 +58,9 @@ type Options struct {
 	// connection's reading goroutine; either may be nil.
 	Received func(Message)
 	Acked    func(id uint16, code byte)
+	// Idle is called when all that has come is handled, before more is waited
+	// for. It must not wait itself. It may be nil.
+	Idle func()
 }
 
 // A Message is a PUBLISH and the properties that links use.
@@ -74,7 +80,11 @@ type Conn struct {
 	maxPacket  int
 
 	write    sync.Mutex
+	out      sock.Writer
+	rest     [][]byte     // of frames that TryWrite has begun
+	writeBy  time.Time    // the write deadline
 	lastRead atomic.Int64 // of the monotonic clock, see since
+	readAt   int64        // the reader's: the same of the bytes that came last
 	started  time.Time
 
 	ids     sync.Mutex
@@ -113,7 +123,8 @@ func Connect(ctx context.Context, raw net.Conn, opts Options) (*Conn, error) {
 	}
 	c := &Conn{opts: opts, net: raw, started: time.Now(), waiting: make(map[uint16]chan byte), done: make(chan struct{})}
 	stop := context.AfterFunc(ctx, func() { raw.Close() })
-	r := bufio.NewReaderSize(raw, readBuffer)
+	c.out.Open(raw)
+	r := bufio.NewReaderSize(&input{c: c, raw: sock.Raw(raw)}, readBuffer)
 	if err := c.connect(r); !stop() || err != nil {
 		raw.Close()
 		if cause := context.Cause(ctx); cause != nil {
@@ -227,25 +238,6 @@ func (c *Conn) end(err error) {
 		close(c.done)
 		c.net.Close()
 	})
-}
-
-// Write sends whole frames. An error has ended the connection.
-func (c *Conn) Write(frames []byte) error {
-	c.write.Lock()
-	defer c.write.Unlock()
-	if err := c.Err(); err != nil {
-		return err
-	}
-	limit := writeTimeout
-	if c.closing.Load() {
-		limit = closeTimeout
-	}
-	c.net.SetWriteDeadline(time.Now().Add(limit))
-	if _, err := c.net.Write(frames); err != nil {
-		c.end(fmt.Errorf("write: %w", plain(err)))
-		return c.Err()
-	}
-	return nil
 }
 
 func (c *Conn) send(p *packets.ControlPacket) error {

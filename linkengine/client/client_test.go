@@ -208,11 +208,43 @@ func TestKeepAlive(t *testing.T) {
 	})
 }
 
+// TestDrip has a peer that sends a packet a byte a second: that is no sign of
+// life.
+func TestDrip(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c, far := connected(t, client.Options{})
+		began := time.Now()
+		go func() {
+			for {
+				if _, err := packets.ReadPacket(far); err != nil {
+					return
+				}
+			}
+		}()
+		go func() {
+			for b := []byte{0x30, 0xff, 0x7f}; ; b = []byte{0} {
+				if _, err := far.Write(b); err != nil {
+					return
+				}
+				time.Sleep(time.Second)
+			}
+		}()
+		<-c.Done()
+		if d := time.Since(began); d > time.Minute+time.Second {
+			t.Errorf("ended after %v", d)
+		}
+		if !strings.Contains(c.Err().Error(), "no sign of life") {
+			t.Error(c.Err())
+		}
+		c.Close()
+	})
+}
+
 func TestAppendPublish(t *testing.T) {
 	for _, size := range []int{0, 100, 127, 128, 16_000, 16_383, 16_384, 3_000_000} {
 		payload := bytes.Repeat([]byte{'x'}, size)
 		for _, h := range []client.Head{{Topic: "t"}, {Topic: "a/b", QoS: 1, ID: 300}, {Topic: "t", QoS: 1, Dup: true, ID: 65535}} {
-			b := client.AppendPublish([]byte("before"), h, func(dst []byte) []byte { return append(dst, payload...) })
+			b := append(client.AppendPublish([]byte("before"), h, size), payload...)
 			r := bytes.NewReader(b[6:])
 			p, err := packets.ReadPacket(r)
 			if err != nil {

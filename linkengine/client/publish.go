@@ -14,29 +14,23 @@ type Head struct {
 	ID    uint16
 }
 
-// AppendPublish adds a PUBLISH frame without properties to dst (MQTT 5.0 §3.3),
-// with the payload that payload appends.
-func AppendPublish(dst []byte, h Head, payload func(dst []byte) []byte) []byte {
-	const room = 5 // the longest fixed header
-	start := len(dst)
-	dst = append(dst, 0, 0, 0, 0, 0)
-	dst = binary.BigEndian.AppendUint16(dst, uint16(len(h.Topic)))
-	dst = append(dst, h.Topic...)
-	first := byte(3<<4) | h.QoS<<1
+// AppendPublish adds the beginning of a PUBLISH frame without properties to dst
+// (MQTT 5.0 §3.3), up to its payload, which has the given length.
+func AppendPublish(dst []byte, h Head, payload int) []byte {
+	first, length := byte(3<<4)|h.QoS<<1, 2+len(h.Topic)+1+payload
 	if h.QoS > 0 {
-		dst = binary.BigEndian.AppendUint16(dst, h.ID)
+		length += 2
 		if h.Dup {
 			first |= 1 << 3
 		}
 	}
-	dst = payload(append(dst, 0))
-	head := binary.AppendUvarint(append(make([]byte, 0, 12), first), uint64(len(dst)-start-room))
-	copy(dst[start:], head)
-	if gap := room - len(head); gap > 0 {
-		copy(dst[start+len(head):], dst[start+room:])
-		dst = dst[:len(dst)-gap]
+	dst = binary.AppendUvarint(append(dst, first), uint64(length))
+	dst = binary.BigEndian.AppendUint16(dst, uint16(len(h.Topic)))
+	dst = append(dst, h.Topic...)
+	if h.QoS > 0 {
+		dst = binary.BigEndian.AppendUint16(dst, h.ID)
 	}
-	return dst
+	return append(dst, 0)
 }
 
 // A Refusal is the reason code (MQTT 5.0 §2.4) with which the peer refused a

@@ -8,10 +8,54 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"syscall"
 	"time"
+
+	"clink/internal/sock"
 
 	"github.com/eclipse/paho.golang/packets"
 )
+
+// An input is where a connection reads from. Who reads is about to wait, as far
+// as it knows.
+type input struct {
+	c   *Conn
+	raw syscall.RawConn // nil: c.net is no bare socket
+
+	p   []byte
+	n   int
+	err error
+	now func(fd uintptr) bool
+}
+
+func (i *input) Read(p []byte) (int, error) {
+	if i.c.opts.Idle != nil {
+		i.c.opts.Idle()
+	}
+	n, err := i.read(p)
+	i.c.readAt = int64(time.Since(i.c.started))
+	return n, err
+}
+
+func (i *input) read(p []byte) (int, error) {
+	if i.raw == nil {
+		return i.c.net.Read(p)
+	}
+	if i.now == nil {
+		i.now = func(fd uintptr) bool {
+			i.n, i.err = sock.Read(fd, i.p)
+			return i.err != sock.ErrNotYet
+		}
+	}
+	i.p = p
+	if err := i.raw.Read(i.now); err != nil {
+		return 0, err
+	}
+	if i.n == 0 && i.err == nil {
+		return 0, io.EOF
+	}
+	return max(i.n, 0), i.err
+}
 
 // read handles packets until the connection ends.
 func (c *Conn) read(r *bufio.Reader) error {
@@ -20,7 +64,7 @@ func (c *Conn) read(r *bufio.Reader) error {
 		if err != nil {
 			return ended(err)
 		}
-		c.lastRead.Store(int64(time.Since(c.started)))
+		c.lastRead.Store(c.readAt) // a packet has begun: single bytes of it are no sign of life
 		if first[0] == packets.PUBACK<<4 {
 			err = c.puback(r)
 		} else {

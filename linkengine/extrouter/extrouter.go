@@ -8,6 +8,10 @@
 // changes exclude each other. The package has no clock and no goroutine: the
 // caller says what time it is, and when to look for what has expired.
 //
+// When an actor comes back from a restart, or this process does, what it had
+// announced is past: served for a while, so that messages which are published
+// before it has announced everything anew find their routes.
+//
 // It does not decide who may announce what, and it does not send.
 package extrouter
 
@@ -56,7 +60,8 @@ type Limits struct {
 }
 
 // Stats are the figures of one cluster. Routes counts a route once however
-// many actors announce it; Refused counts since the table was made.
+// many actors announce it, and past ones not; Refused counts since the table
+// was made.
 type Stats struct {
 	Routes, Actors int
 	Refused        uint64
@@ -74,7 +79,9 @@ type Table struct {
 	mu       sync.Mutex
 	lastID   uint32
 	number   int
+	era      uint64 // changes when an actor comes or goes
 	clusters map[string]*cluster
+	past     map[string]*cluster // see past.go
 	shared   map[holders]*holders
 }
 
@@ -83,6 +90,7 @@ type Table struct {
 type cluster struct {
 	name    string
 	number  int
+	past    atomic.Bool
 	actors  map[string]*actor
 	used    uint64              // bits of actors
 	others  map[routeKey]uint64 // a bit for each actor, of the routes whose ID is not their filter
@@ -109,7 +117,7 @@ func New(limits Limits) *Table {
 	if limits.Bytes <= 0 {
 		limits.Bytes = 256 << 20
 	}
-	t := &Table{limits: limits, clusters: make(map[string]*cluster), shared: make(map[holders]*holders)}
+	t := &Table{limits: limits, clusters: make(map[string]*cluster), past: make(map[string]*cluster), shared: make(map[holders]*holders)}
 	t.exact.init()
 	t.levels.init()
 	return t
@@ -120,33 +128,56 @@ func (t *Table) Version() uint64 { return t.version.Load() }
 
 // Init makes the actor known or renews it. It reports whether the actor was
 // made anew, without routes: the first time, or because its incarnation is
-// higher than the one known, whose routes are gone when Init returns.
+// higher than the one known, whose routes are past when Init returns.
 func (t *Table) Init(now time.Time, a Actor) (created bool, err error) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	c := t.clusters[a.Cluster]
-	if c == nil {
-		t.number++
-		c = &cluster{name: strings.Clone(a.Cluster), number: t.number, actors: make(map[string]*actor), others: make(map[routeKey]uint64)}
-		t.clusters[c.name] = c
-	}
+	c := t.cluster(a.Cluster)
 	known := c.actors[a.Name]
 	switch {
-	case known == nil && c.used == 1<<MaxActors-1:
-		return false, fmt.Errorf("actor %.80q of %.80q: %w", a.Name, a.Cluster, ErrActors)
-	case known == nil:
-		known = &actor{bit: 1 << bits.TrailingZeros64(^c.used)}
-		c.used |= known.bit
-		c.actors[strings.Clone(a.Name)] = known
-		created = true
-	case a.Incarnation < known.incarnation:
+	case known != nil && a.Incarnation < known.incarnation:
 		return false, fmt.Errorf("actor %.80q of %.80q, incarnation %d, known %d: %w", a.Name, a.Cluster, a.Incarnation, known.incarnation, ErrOld)
-	case a.Incarnation > known.incarnation:
-		t.wipe(c, known)
-		created = true
+	case known != nil && a.Incarnation > known.incarnation:
+		t.retire(now, c, a.Name, known)
+		c, known = t.cluster(a.Cluster), nil
+	case known == nil:
+		t.comeAgain(now, a)
 	}
-	known.incarnation, known.expires = a.Incarnation, now.Add(TTL)
+	if known == nil {
+		if known = c.take(a.Name, a.Incarnation); known == nil {
+			return false, fmt.Errorf("actor %.80q of %.80q: %w", a.Name, a.Cluster, ErrActors)
+		}
+		created = true
+		t.era++
+	}
+	known.expires = now.Add(TTL)
 	return created, nil
+}
+
+// cluster returns the cluster, which is made if it is not known.
+func (t *Table) cluster(name string) *cluster {
+	c := t.clusters[name]
+	if c == nil {
+		c = t.newCluster(name)
+		t.clusters[c.name] = c
+	}
+	return c
+}
+
+func (t *Table) newCluster(name string) *cluster {
+	t.number++
+	return &cluster{name: strings.Clone(name), number: t.number, others: make(map[routeKey]uint64), actors: make(map[string]*actor)}
+}
+
+// take makes an actor, or returns nil if there are too many.
+func (c *cluster) take(name string, incarnation int64) *actor {
+	if c.used == 1<<MaxActors-1 {
+		return nil
+	}
+	a := &actor{incarnation: incarnation, bit: 1 << bits.TrailingZeros64(^c.used)}
+	c.used |= a.bit
+	c.actors[strings.Clone(name)] = a
+	return a
 }
 
 // actor returns the actor if it is known in this incarnation, and renews it.
@@ -183,12 +214,12 @@ func (t *Table) Update(now time.Time, a Actor, ops []wire.RouteOp) (refused int,
 		switch {
 		case op.Delete:
 			t.remove(c, who, op)
+			t.removePast(a, op)
 		case !t.add(c, who, op):
 			refused++
 		}
 	}
 	c.refused += uint64(refused)
-	t.version.Add(1)
 	return refused, nil
 }
 
@@ -214,6 +245,7 @@ func (t *Table) add(c *cluster, who *actor, op wire.RouteOp) bool {
 		return false
 	}
 	who.routes++
+	t.version.Add(1)
 	switch {
 	case plain:
 		part.plain |= who.bit
@@ -288,6 +320,7 @@ func (t *Table) removePlain(c *cluster, who *actor, at spot, part holders, op wi
 		return
 	}
 	who.routes--
+	t.version.Add(1)
 	if part.plain &^= who.bit; part.plain == 0 {
 		c.dismiss(op)
 	}
@@ -301,6 +334,7 @@ func (t *Table) removeOther(c *cluster, who *actor, at spot, part holders, op wi
 		return
 	}
 	who.routes--
+	t.version.Add(1)
 	if held &^= who.bit; held != 0 {
 		c.others[key] = held
 		return
@@ -331,7 +365,6 @@ func (t *Table) wipe(c *cluster, who *actor) {
 			t.removePlain(c, who, at, *known, wire.RouteOp{Filter: filter, ID: filter})
 		}
 	}
-	t.version.Add(1)
 }
 
 // Spare has the actors of a cluster live for [TTL] from now on, though they give
@@ -360,6 +393,7 @@ func (t *Table) Expire(now time.Time) []Actor {
 			}
 		}
 	}
+	t.expirePast(now)
 	return gone
 }
 
@@ -367,19 +401,22 @@ func (t *Table) forget(c *cluster, name string, a *actor) {
 	t.wipe(c, a)
 	c.used &^= a.bit
 	delete(c.actors, name)
+	t.era++
 }
 
 // Drop forgets everything that the cluster announced.
 func (t *Table) Drop(name string) {
 	t.mu.Lock()
 	defer t.mu.Unlock()
-	if c := t.clusters[name]; c != nil {
-		for _, a := range c.actors {
-			t.wipe(c, a)
+	for _, in := range []map[string]*cluster{t.clusters, t.past} {
+		if c := in[name]; c != nil {
+			for name, a := range c.actors {
+				t.forget(c, name, a)
+			}
+			delete(in, name)
 		}
-		delete(t.clusters, name)
-		clear(t.shared) // or it holds on to c
 	}
+	clear(t.shared) // or it holds on to them
 }
 
 // Stats returns the figures of one cluster.

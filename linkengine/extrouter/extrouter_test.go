@@ -56,7 +56,7 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 	}
 	rapid.Check(t, func(t *rapid.T) {
 		table := extrouter.New(extrouter.Limits{})
-		model := make(map[route]bool)
+		model, past := make(map[route]bool), make(map[route]bool)
 		incarnation := make(map[string]int64)
 		drawActor := func() extrouter.Actor {
 			a := extrouter.Actor{
@@ -66,7 +66,9 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 			a.Incarnation = incarnation[a.Cluster+a.Name]
 			return a
 		}
-		forget := func(gone func(route) bool) { maps.DeleteFunc(model, func(r route, _ bool) bool { return gone(r) }) }
+		forget := func(m map[route]bool, gone func(route) bool) {
+			maps.DeleteFunc(m, func(r route, _ bool) bool { return gone(r) })
+		}
 		t.Repeat(map[string]func(*rapid.T){
 			"update": func(t *rapid.T) {
 				a, op := drawActor(), wire.RouteOp{Delete: rapid.Bool().Draw(t, "delete"), Filter: filter.Draw(t, "filter")}
@@ -81,6 +83,9 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 					t.Fatal(err)
 				case op.Delete:
 					delete(model, route{a, op.Filter, op.ID})
+					forget(past, func(r route) bool {
+						return r.Cluster == a.Cluster && r.Name == a.Name && r.filter == op.Filter && r.id == op.ID
+					})
 				default:
 					model[route{a, op.Filter, op.ID}] = true
 				}
@@ -97,21 +102,45 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 				}
 				incarnation[a.Cluster+a.Name] = a.Incarnation
 				if created {
-					forget(func(r route) bool { return r.Cluster == a.Cluster && r.Name == a.Name })
+					same := func(r route) bool { return r.Cluster == a.Cluster && r.Name == a.Name }
+					if a.Incarnation > 1 {
+						forget(past, same)
+					}
+					for r := range model {
+						if same(r) {
+							past[r] = true
+						}
+					}
+					forget(model, same)
 				}
+			},
+			"expire": func(t *rapid.T) {
+				table.Expire(start.Add(extrouter.PastTime))
+				clear(past)
 			},
 			"drop": func(t *rapid.T) {
 				a := drawActor()
 				table.Drop(a.Cluster)
 				maps.DeleteFunc(incarnation, func(k string, _ int64) bool { return strings.HasPrefix(k, a.Cluster) })
-				forget(func(r route) bool { return r.Cluster == a.Cluster })
+				forget(model, func(r route) bool { return r.Cluster == a.Cluster })
+				forget(past, func(r route) bool { return r.Cluster == a.Cluster })
 			},
 			"": func(t *rapid.T) {
 				name := name.Draw(t, "name")
-				want := make(map[string]bool)
+				want, now := make(map[string]bool), make(map[string]bool)
 				for r := range model {
 					if topic.Filter(r.filter).Match(name) {
+						want[r.Cluster], now[r.Cluster] = true, true
+					}
+				}
+				for r := range past {
+					if topic.Filter(r.filter).Match(name) {
 						want[r.Cluster] = true
+					}
+				}
+				for _, c := range []string{"p", "q"} {
+					if table.Announced(c, name) != now[c] {
+						t.Fatalf("%s has announced a route for %q: %v", c, name, !now[c])
 					}
 				}
 				got := table.Match(name, nil)
@@ -130,7 +159,7 @@ func TestMatchesLikeTheFilters(t *testing.T) {
 						t.Fatalf("%s has %d routes, want %d", c, n, len(distinct))
 					}
 				}
-				if len(model) == 0 && !table.Empty() {
+				if len(model)+len(past) == 0 && !table.Empty() {
 					t.Fatal("something is left in the table")
 				}
 			},
@@ -159,7 +188,7 @@ func TestIncarnations(t *testing.T) {
 		if created != tt.created || !errors.Is(err, tt.err) {
 			t.Errorf("%d: created %v, %v", i, created, err)
 		}
-		if got := len(table.Match("t", nil)) == 1; got != tt.match {
+		if got := table.Announced("p", "t"); got != tt.match {
 			t.Errorf("%d: matches %v", i, got)
 		}
 		if i == 0 {

@@ -9,7 +9,7 @@ import (
 // name, in order, at most so many.
 func (t *Table) Filters(cluster, name string, most int) []string {
 	s := search{table: t, cluster: cluster, most: most}
-	if n := t.exact.get(nil, name); n != nil && slices.Contains(collect(n.here.Load(), nil), cluster) {
+	if n := t.exact.get(nil, name); n != nil && slices.Contains(collect(n.here.Load(), true, nil), cluster) {
 		s.found = append(s.found, name)
 	}
 	s.walk(&t.root, name, true, name != "" && name[0] == '$', nil)
@@ -30,11 +30,11 @@ func (s *search) walk(n *node, rest string, more, system bool, path []string) {
 	if len(s.found) >= s.most {
 		return
 	}
-	if !system && slices.Contains(collect(n.below.Load(), nil), s.cluster) {
+	if !system && slices.Contains(collect(n.below.Load(), true, nil), s.cluster) {
 		s.found = append(s.found, strings.Join(append(path, "#"), "/"))
 	}
 	if !more {
-		if slices.Contains(collect(n.here.Load(), nil), s.cluster) && len(s.found) < s.most {
+		if slices.Contains(collect(n.here.Load(), true, nil), s.cluster) && len(s.found) < s.most {
 			s.found = append(s.found, strings.Join(path, "/"))
 		}
 		return
@@ -48,11 +48,11 @@ func (s *search) walk(n *node, rest string, more, system bool, path []string) {
 	}
 }
 
-// Has reports whether a cluster has a route with the filter.
+// Has reports whether a cluster has a route with the filter, and not a past one.
 func (t *Table) Has(cluster, filter string) bool {
 	if !strings.ContainsAny(filter, "+#") {
 		n := t.exact.get(nil, filter)
-		return n != nil && slices.Contains(collect(n.here.Load(), nil), cluster)
+		return n != nil && slices.Contains(collect(n.here.Load(), false, nil), cluster)
 	}
 	n := &t.root
 	for rest, more := filter, true; more; {
@@ -60,7 +60,7 @@ func (t *Table) Has(cluster, filter string) bool {
 		level, rest, more = strings.Cut(rest, "/")
 		switch {
 		case level == "#" && !more:
-			return slices.Contains(collect(n.below.Load(), nil), cluster)
+			return slices.Contains(collect(n.below.Load(), false, nil), cluster)
 		case level == "+":
 			n = n.plus.Load()
 		default:
@@ -70,5 +70,5 @@ func (t *Table) Has(cluster, filter string) bool {
 			return false
 		}
 	}
-	return slices.Contains(collect(n.here.Load(), nil), cluster)
+	return slices.Contains(collect(n.here.Load(), false, nil), cluster)
 }

@@ -32,36 +32,52 @@ func (n *node) key() (*node, string)  { return n.parent, n.text }
 
 // Match appends to dst the clusters that have a route which matches the topic
 // name, each once, and returns it. It allocates only where dst has no room.
-func (t *Table) Match(name string, dst []string) []string {
-	if e := t.exact.get(nil, name); e != nil {
-		dst = collect(e.here.Load(), dst)
-	}
-	return t.walk(&t.root, name, true, name != "" && name[0] == '$', dst)
+func (t *Table) Match(name string, dst []string) []string { return t.match(name, true, dst) }
+
+// Announced reports whether the cluster has a route which matches the topic name
+// and is no past one: it was announced by an actor as it is now.
+func (t *Table) Announced(cluster, name string) bool {
+	var room [16]string
+	return slices.Contains(t.match(name, false, room[:0]), cluster)
 }
 
-// walk visits the nodes under n that match rest. With more unset rest is past
-// its end. system stops wildcards at the first level of $ topics (MQTT 5.0
-// §4.7.2).
-func (t *Table) walk(n *node, rest string, more, system bool, dst []string) []string {
-	if !system {
-		dst = collect(n.below.Load(), dst)
+// match is Match with or without past routes.
+func (t *Table) match(name string, past bool, dst []string) []string {
+	if e := t.exact.get(nil, name); e != nil {
+		dst = collect(e.here.Load(), past, dst)
 	}
-	if !more {
-		return collect(n.here.Load(), dst)
+	return t.walk(&t.root, name, step{more: true, system: name != "" && name[0] == '$', past: past}, dst)
+}
+
+// A step says how a walk goes on: with more unset the rest is past its end;
+// system stops wildcards at the first level of $ topics (MQTT 5.0 §4.7.2).
+type step struct{ more, system, past bool }
+
+// walk visits the nodes under n that match rest.
+func (t *Table) walk(n *node, rest string, s step, dst []string) []string {
+	if !s.system {
+		dst = collect(n.below.Load(), s.past, dst)
+	}
+	if !s.more {
+		return collect(n.here.Load(), s.past, dst)
 	}
 	level, rest, more := strings.Cut(rest, "/")
-	if plus := n.plus.Load(); plus != nil && !system {
-		dst = t.walk(plus, rest, more, false, dst)
+	next := step{more: more, past: s.past}
+	if plus := n.plus.Load(); plus != nil && !s.system {
+		dst = t.walk(plus, rest, next, dst)
 	}
 	if kid := t.levels.get(n, level); kid != nil {
-		dst = t.walk(kid, rest, more, false, dst)
+		dst = t.walk(kid, rest, next, dst)
 	}
 	return dst
 }
 
-func collect(h *holders, dst []string) []string {
+func collect(h *holders, past bool, dst []string) []string {
 next:
 	for ; h != nil; h = h.next {
+		if !past && h.cluster.past.Load() {
+			continue
+		}
 		for _, have := range dst {
 			if have == h.cluster.name {
 				continue next

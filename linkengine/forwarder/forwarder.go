@@ -62,8 +62,9 @@ type Peer interface {
 type Options struct {
 	Lanes int // number of connections, at least one
 	Topic string
-	// Dial connects lane number n, from 1 on, or gives up after a time.
-	Dial     func(ctx context.Context, n int, acked func(id uint16, code byte)) (*client.Conn, error)
+	// Dial connects lane number n, from 1 on, or gives up after a time. Acked and
+	// idle are for [client.Options].
+	Dial     func(ctx context.Context, n int, acked func(id uint16, code byte), idle func()) (*client.Conn, error)
 	Window   int           // unacknowledged messages a lane; the peer's Receive Maximum bounds it as well
 	Bytes    int64         // of the messages of one lane
 	MaxAge   time.Duration // of a message that waits
@@ -73,6 +74,9 @@ type Options struct {
 	Counters *Counters
 	Wanted   func() // told of each [Item.Perhaps] that is wanted after all; may be nil
 	Store    Store  // nil: messages are in memory alone; what it holds is sent first
+	// Oversize is called for each message that no packet of the peer can hold,
+	// and which is dropped; nil if nobody wants to know.
+	Oversize func(topic string)
 }
 
 // A Forwarder is the pool of one link.
@@ -104,7 +108,7 @@ func New(opts Options) *Forwarder {
 func (f *Forwarder) Forward(i *Item) bool {
 	l := f.lane(i.key)
 	if i.Store(f.store, l.roomFor(i.size), f.counters) {
-		return l.push(i.entry)
+		return l.push(i.entry, i.Source)
 	}
 	f.wanted()
 	return true
@@ -161,6 +165,8 @@ func (f *Forwarder) Leave(successor *Forwarder) {
 				successor.lane(e.key).adopt(e)
 			case e.stored == 0:
 				l.opts.Counters.Drop(Stopped)
+				e.note.dropped(Stopped)
+				e.note.over()
 			}
 		}
 	}

@@ -165,6 +165,7 @@ func TestPerhaps(t *testing.T) {
 	in(t, forwarder.Options{Lanes: 1, Wanted: func() { wanted++ }}, packets.Properties{}, func(t *testing.T, w *world) {
 		far := <-w.ends
 		w.doubt(true)
+		w.set(true, "c")
 		w.perhaps("a", "b", "a")
 		w.send(1, "c")
 		expect(t, far.topics(t), "1:c")
@@ -302,9 +303,12 @@ func TestHold(t *testing.T) {
 		expect(t, far.topics(t), "")
 		w.set(true, "b") // the peer is back, with fewer routes
 		expect(t, far.topics(t), "1:b*")
-		w.send(1, "d") // matched when it was published
+		w.send(1, "d") // matched when it was published, but not any more
+		expect(t, far.topics(t), "")
+		w.set(true, "b", "d")
 		expect(t, far.topics(t), "2:d")
-		w.send(1, "a") // so its route is back, and the older ones go first
+		w.set(true, "a", "b", "d")
+		w.send(1, "a") // the older ones go first
 		expect(t, far.topics(t), "3:a* 4:a 5:a")
 		time.Sleep(11 * time.Second)
 		w.Expire(time.Now())

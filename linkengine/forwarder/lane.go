@@ -23,6 +23,7 @@ type entry struct {
 	dup    bool   // was sent before
 	maybe  bool   // nobody knows yet whether the peer wants it
 	stored uint64 // its number in the store; 0: it is not there
+	note   *note  // usually nil: nobody asks
 }
 
 // A slot is an entry that was written, in the order of writing.
@@ -53,6 +54,9 @@ type lane struct {
 	until       time.Time      // when parked entries are given up
 	closed      bool
 	room        sync.Cond
+	pump        *pump     // that sends; nil while none does
+	free        sync.Cond // the pump is not busy
+	ending      bool      // what is queued is being finished
 	wake        chan struct{}
 	hurry       chan struct{}
 	more        chan struct{} // there may be room for what is stored
@@ -70,24 +74,47 @@ type lane struct {
 
 func newLane(n int, opts Options, more chan struct{}) *lane {
 	l := &lane{opts: opts, n: n, more: more, wake: make(chan struct{}, 1), hurry: make(chan struct{}, 1), stalled: make(chan struct{}, 1), prove: make(chan struct{}, 1), topics: make(map[string]int)}
-	l.room.L = &l.mu
-	l.lost = opts.Store != nil && opts.Store.Waiting() // in another life
+	l.room.L, l.free.L = &l.mu, &l.mu
+	ready, _ := opts.Peer.Ready()
+	l.lost = !ready || opts.Store != nil && opts.Store.Waiting() // in another life
 	return l
 }
 
-// push queues an entry as far as there is room. It reports false if the lane
-// has ended.
-func (l *lane) push(e entry) bool {
+// push queues an entry as far as there is room, and has it sent. It reports
+// false if the lane has ended.
+func (l *lane) push(e entry, from Source) bool {
+	queued, ok := l.enqueue(e, from)
+	switch {
+	case queued == 0:
+	case from == nil || queued == inlineCount:
+		l.signal()
+	default:
+		from.Soon(l)
+	}
+	return ok
+}
+
+// enqueue returns how many entries there are in the queue, 0 if the new one is
+// not among them. It reports false if the lane has ended.
+func (l *lane) enqueue(e entry, from Source) (queued int, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	for e.stored == 0 && l.opts.Bytes > 0 && l.bytes+int64(e.size) > l.opts.Bytes && !l.closed {
+		if from != nil && !e.maybe && l.opts.WhenFull == Block { // it is going to wait, and others may wait for what it has put off
+			l.mu.Unlock()
+			from.Settle()
+			l.mu.Lock()
+			l.signal()
+			from = nil
+			continue
+		}
 		if int64(e.size) > l.opts.Bytes || e.maybe && l.opts.WhenFull == Block || !l.makeRoom() {
 			l.opts.Counters.Drop(QueueFull)
-			return true
+			return 0, true
 		}
 	}
 	if l.closed {
-		return false
+		return 0, false
 	}
 	l.bytes += int64(e.size)
 	if e.maybe && !l.lost && !l.opts.Peer.Wants(e.rec.Topic) {
@@ -95,11 +122,11 @@ func (l *lane) push(e entry) bool {
 			l.until = until
 		}
 		l.park(e)
-	} else {
-		l.queue.pushBack(e)
+		l.signal()
+		return 0, true
 	}
-	l.signal()
-	return true
+	l.queue.pushBack(e)
+	return l.queue.len(), true
 }
 
 // park holds an entry back until a route matches it, or the time is over.
@@ -138,6 +165,7 @@ func (l *lane) makeRoom() bool {
 // discard counts an entry that was taken out of its queue.
 func (l *lane) discard(e entry, reason string) {
 	l.bytes -= int64(e.size)
+	e.note.dropped(reason)
 	l.over(&e)
 	if !e.maybe { // else nobody is known to miss it
 		l.opts.Counters.Drop(reason)
@@ -156,7 +184,7 @@ func (l *lane) run(ctx context.Context, grace *atomic.Int64) {
 	var backoff client.Backoff
 	for ctx.Err() == nil {
 		started := time.Now()
-		conn, err := l.opts.Dial(ctx, l.n, l.acked)
+		conn, err := l.opts.Dial(ctx, l.n, l.acked, l.Flush)
 		if err == nil {
 			l.status(true, "")
 			err = l.serve(ctx, conn, grace)
@@ -207,6 +235,8 @@ func (l *lane) serve(ctx context.Context, conn *client.Conn, grace *atomic.Int64
 	if err := p.hold(ctx); err != nil {
 		return err
 	}
+	p.post()
+	defer p.retire()
 	return p.run(ctx, grace)
 }
 
@@ -311,13 +341,13 @@ func (l *lane) expire(now time.Time) {
 
 // acked books a PUBACK.
 func (l *lane) acked(id uint16, code byte) {
-	if !l.book(id) {
+	if !l.book(id, code) {
 		return
 	}
 	l.opts.Counters.answered(code)
 }
 
-func (l *lane) book(id uint16) bool {
+func (l *lane) book(id uint16, code byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.acks) == 0 || id == 0 {
@@ -337,8 +367,11 @@ func (l *lane) book(id uint16) bool {
 	if l.mute {
 		l.unmute()
 	}
+	s.note.answered(code)
 	l.finish(s)
-	l.signal()
+	if l.ending {
+		l.signal()
+	}
 	return true
 }
 

@@ -14,18 +14,32 @@ import (
 const (
 	batchBytes = 128 << 10 // of one write
 	batchCount = 1024
+	wholeBytes = 4 << 10 // from which on a payload is not copied
 
 	pingTimeout = 5 * time.Second
 )
 
-// A pump drains a lane into one connection. Its fields belong to the lane's
-// goroutine.
+// A pump drains a lane into one connection, in the lane's goroutine, or in that
+// of a publisher or of the connection's reader as far as nothing has to be
+// waited for: see Flush. Who has made it busy may use batch, and what it is encoded in.
 type pump struct {
 	*lane
 	conn    *client.Conn
 	batch   []slot
 	buf     []byte
+	record  []byte          // of one message, without its payload
+	cuts    []cut           // where large payloads belong
+	parts   [][]byte        // buf and these, as they are written
 	changed <-chan struct{} // since parked entries were looked at
+	busy    bool            // guarded by mu
+	inline  bool            // guarded by mu: by another than the lane's goroutine
+	left    bool            // guarded by mu: the lane's goroutine has to write what there is in buf
+}
+
+// A cut is a payload that belongs behind the first bytes of a buffer.
+type cut struct {
+	at      int
+	payload []byte
 }
 
 // hold waits, after a loss, until the peer is ready or the time is over, and
@@ -130,36 +144,37 @@ func (p *pump) run(ctx context.Context, grace *atomic.Int64) error {
 	var over <-chan time.Time
 	for {
 		changed := p.review()
-		if !p.take(time.Now()) {
-			if over != nil && p.empty() {
-				return ctx.Err()
-			}
-			select {
-			case <-p.wake:
-			case <-changed:
-			case <-p.conn.Done():
-				return p.conn.Err()
-			case <-p.stalled:
-				p.mu.Lock()
-				p.mute = true
-				p.mu.Unlock()
-				return fmt.Errorf("the peer sent no PUBACK for %v", p.opts.Retry)
-			case <-p.prove:
-				if err := p.ping(ctx); err != nil {
-					return err
-				}
-			case <-ended:
-				if grace.Load() == 0 {
-					return ctx.Err()
-				}
-				ended, over = nil, time.After(time.Duration(grace.Load()))
-			case <-over:
-				return ctx.Err()
+		if p.begin(time.Now()) {
+			if err := p.write(); err != nil {
+				return err
 			}
 			continue
 		}
-		if err := p.write(); err != nil {
-			return err
+		if over != nil && p.empty() {
+			return ctx.Err()
+		}
+		select {
+		case <-p.wake:
+		case <-changed:
+		case <-p.conn.Done():
+			return p.conn.Err()
+		case <-p.stalled:
+			p.mu.Lock()
+			p.mute = true
+			p.mu.Unlock()
+			return fmt.Errorf("the peer sent no PUBACK for %v", p.opts.Retry)
+		case <-p.prove:
+			if err := p.ping(ctx); err != nil {
+				return err
+			}
+		case <-ended:
+			if grace.Load() == 0 {
+				return ctx.Err()
+			}
+			ended, over = nil, time.After(time.Duration(grace.Load()))
+			p.finishing()
+		case <-over:
+			return ctx.Err()
 		}
 	}
 }
@@ -206,17 +221,31 @@ func (p *pump) review() <-chan struct{} {
 	return p.changed
 }
 
-// take moves what may be sent now from the queue to sent, and copies it to the
-// batch.
-func (p *pump) take(now time.Time) bool {
+// begin makes the lane's goroutine the one that sends, if there is something
+// for it to send and nobody else does.
+func (p *pump) begin(now time.Time) bool {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.busy || !p.left && !p.take(now) {
+		return false
+	}
+	p.busy = true
+	return true
+}
+
+// take moves what may be sent now from the queue to sent, and copies it to the
+// batch. The caller holds mu.
+func (p *pump) take(now time.Time) bool {
 	p.batch = p.batch[:0]
 	for room := batchBytes; room > 0 && len(p.batch) < batchCount && p.queue.len() > 0; {
 		e := *p.queue.at(0)
 		switch {
 		case p.opts.MaxAge > 0 && now.Sub(e.at) > p.opts.MaxAge, expired(e.rec, now):
 			p.discard(p.queue.popFront(), Expired)
+			continue
+		case now.Before(p.until) && !p.opts.Peer.Wants(e.rec.Topic): // it matched a past route
+			p.park(p.queue.popFront())
+			p.signal() // it is the lane's goroutine that reviews it
 			continue
 		case p.topics[e.rec.Topic] > 0: // its route is back, and older ones go first
 			p.release(now, func(topic string) bool { return topic == e.rec.Topic || p.opts.Peer.Wants(topic) })
@@ -227,6 +256,7 @@ func (p *pump) take(now time.Time) bool {
 			break
 		}
 		p.seq++
+		s.note.sent(now)
 		p.queue.popFront()
 		p.sent.pushBack(s)
 		p.batch = append(p.batch, s)
@@ -262,32 +292,60 @@ func (l *lane) identify(s *slot, now time.Time) bool {
 	return true
 }
 
-// write sends the batch.
+// write sends the batch, or what is left of it.
 func (p *pump) write() error {
-	p.buf = p.buf[:0]
+	if !p.left {
+		p.encode()
+	}
+	if err := p.conn.WriteParts(p.parts); err != nil {
+		return err
+	}
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.left = false
+	p.written()
+	return nil
+}
+
+// encode makes frames of the batch. Large payloads are not copied.
+func (p *pump) encode() {
+	p.buf, p.cuts = p.buf[:0], p.cuts[:0]
 	for i := range p.batch {
 		s := &p.batch[i]
-		start := len(p.buf)
-		p.buf = client.AppendPublish(p.buf, client.Head{Topic: p.opts.Topic, QoS: min(s.rec.QoS, 1), Dup: s.dup, ID: s.id}, s.rec.Append)
-		if len(p.buf)-start > p.conn.MaxPacket() {
+		p.record = s.rec.AppendHead(p.record[:0])
+		head, start := len(p.record), len(p.buf)
+		p.record = s.rec.AppendTail(p.record)
+		payload := s.rec.Payload
+		p.buf = client.AppendPublish(p.buf, client.Head{Topic: p.opts.Topic, QoS: min(s.rec.QoS, 1), Dup: s.dup, ID: s.id}, len(p.record)+len(payload))
+		if len(p.buf)-start+len(p.record)+len(payload) > p.conn.MaxPacket() {
 			p.buf = p.buf[:start]
 			p.forget(s)
+			continue
 		}
-	}
-	if len(p.buf) > 0 {
-		if err := p.conn.Write(p.buf); err != nil {
-			return err
+		p.buf = append(p.buf, p.record[:head]...)
+		if len(payload) < wholeBytes {
+			p.buf = append(p.buf, payload...)
+		} else {
+			p.cuts = append(p.cuts, cut{len(p.buf), payload})
 		}
+		p.buf = append(p.buf, p.record[head:]...)
 	}
-	p.written()
-	if cap(p.buf) > 4*batchBytes {
-		p.buf = nil
+	p.parts = p.parts[:0]
+	from := 0
+	for _, c := range p.cuts {
+		p.parts = append(p.parts, p.buf[from:c.at], c.payload)
+		from = c.at
 	}
-	return nil
+	if from < len(p.buf) {
+		p.parts = append(p.parts, p.buf[from:])
+	}
 }
 
 // forget drops a message that the peer would disconnect for.
 func (p *pump) forget(s *slot) {
+	if p.opts.Oversize != nil {
+		p.opts.Oversize(s.rec.Topic)
+	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
 	if sent := p.find(s.seq); sent != nil {
@@ -295,16 +353,23 @@ func (p *pump) forget(s *slot) {
 			p.acks[int(s.id)&(len(p.acks)-1)] = 0
 			p.outstanding--
 		}
+		sent.note.dropped(TooLarge)
 		p.finish(sent)
 		p.opts.Counters.Drop(TooLarge)
 	}
 	s.seq = 0
 }
 
-// written books what needs no acknowledgement.
+// written books what needs no acknowledgement, and lets others send. The caller
+// holds mu.
 func (p *pump) written() {
-	p.mu.Lock()
-	defer p.mu.Unlock()
+	p.busy = false
+	p.free.Broadcast()
+	if cap(p.buf) > 2*batchBytes {
+		p.buf = nil
+	}
+	clear(p.parts)
+	clear(p.cuts)
 	for i := range p.batch {
 		if s := p.batch[i]; s.id == 0 && s.seq != 0 {
 			if sent := p.find(s.seq); sent != nil {
@@ -313,6 +378,7 @@ func (p *pump) written() {
 			}
 		}
 	}
+	clear(p.batch) // the messages may go
 }
 
 // find returns the slot, or nil if it is done.

@@ -40,7 +40,16 @@ const (
 // forwarder that ends before it has taken it passes it on to the next.
 type Item struct {
 	entry
-	offered bool // to the store
+	offered bool   // to the store
+	Source  Source // nil: a lane sends at once
+}
+
+// A Source is what publishes messages, in one goroutine.
+type Source interface {
+	// Soon has f.Flush called when the source has no more for now, or at once.
+	Soon(f interface{ Flush() })
+	// Settle is called before the source is made to wait.
+	Settle()
 }
 
 // NewItem makes an item. Items with the same key keep their order.
@@ -71,6 +80,9 @@ func (i *Item) Store(s Store, keep bool, c *Counters) bool {
 		return true
 	}
 	i.offered = true
+	if i.Source != nil {
+		i.Source.Settle()
+	}
 	buf := encoding.Get().(*[]byte)
 	defer encoding.Put(buf)
 	b := (*buf)[:0]
@@ -179,6 +191,8 @@ func (l *lane) offer(e entry) {
 
 // over says that an entry is done with.
 func (l *lane) over(e *entry) {
+	e.note.over()
+	e.note = nil
 	if e.stored != 0 {
 		l.opts.Store.Done(e.stored)
 		e.stored = 0

@@ -134,7 +134,7 @@ func (w *world) set(ready bool, wanted ...string) {
 	w.changed = make(chan struct{})
 }
 
-func (w *world) dial(ctx context.Context, n int, acked func(uint16, byte)) (*client.Conn, error) {
+func (w *world) dial(ctx context.Context, n int, acked func(uint16, byte), idle func()) (*client.Conn, error) {
 	w.mu.Lock()
 	down := w.down
 	w.mu.Unlock()
@@ -145,7 +145,7 @@ func (w *world) dial(ctx context.Context, n int, acked func(uint16, byte)) (*cli
 	end := &farEnd{conn: far, got: make(chan *packets.Publish, 1000)}
 	go end.serve(&packets.Connack{Properties: &w.connack})
 	w.ends <- end
-	return client.Connect(ctx, near, client.Options{ClientID: "x", Acked: acked})
+	return client.Connect(ctx, near, client.Options{ClientID: "x", Acked: acked, Idle: idle})
 }
 
 // in runs a test in a bubble of its own time.

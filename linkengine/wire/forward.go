@@ -61,6 +61,12 @@ const (
 // that the topic is a valid one is for the caller to know, for one with a
 // wildcard in it would kill the connection at an EMQX peer (section 9.5).
 func (m Forward) Append(dst []byte) []byte {
+	dst = append(m.AppendHead(dst), m.Payload...)
+	return m.AppendTail(dst)
+}
+
+// AppendHead adds what comes before the payload's bytes.
+func (m *Forward) AppendHead(dst []byte) []byte {
 	dst = etf.AppendTuple(append(dst, etf.Version), recordArity)
 	dst = etf.AppendAtom(dst, "message")
 	dst = etf.AppendBinary(dst, m.ID[:])
@@ -69,9 +75,12 @@ func (m Forward) Append(dst []byte) []byte {
 	dst = m.appendFlags(dst)
 	dst = m.appendHeaders(dst)
 	dst = etf.AppendBinary(dst, m.Topic)
-	dst = etf.AppendBinary(dst, m.Payload)
-	dst = etf.AppendInt(dst, m.Timestamp)
-	return m.Aside.append(dst)
+	return etf.AppendBinaryHead(dst, len(m.Payload))
+}
+
+// AppendTail adds what comes behind them.
+func (m *Forward) AppendTail(dst []byte) []byte {
+	return m.Aside.append(etf.AppendInt(dst, m.Timestamp))
 }
 
 func (m *Forward) appendFlags(dst []byte) []byte {

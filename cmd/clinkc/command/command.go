@@ -3,8 +3,8 @@
 // importable so that scripts run it in-process.
 //
 // It judges nothing itself: what is wrong with a topology is the compiler's to
-// say. It opens no socket, and writes only what build, graph, fmt, init, schema and
-// vet --fix are asked for.
+// say. Only trace opens a socket, to the REST API of a running clinkd, and only
+// build, graph, fmt, init, schema and vet --fix write what they are asked for.
 package command
 
 import (
@@ -68,6 +68,7 @@ func subcommands() []subcommand {
 		{"vet", "[DIR | -]", "check all sites together and report what is wrong", Command.vet},
 		{"build", "[DIR | -]", "write what each site gets", Command.build},
 		{"graph", "[DIR | -]", "draw the sites, the links between them and what travels", Command.graph},
+		{"trace", "", "follow a probe message through running sites", Command.trace},
 		{"fmt", "[DIR | -]", "format the CUE files, as cue fmt does", Command.format},
 		{"schema", "[DIR]", "write the CUE schema into DIR, for cue vet and editors", Command.schema},
 		{"explain", "RULE", "say what a rule means, why it hurts, and how to mend it", Command.explain},

@@ -178,7 +178,7 @@ func (c Command) values(ctx context.Context, f *flag.Flag, place []string) []str
 	if v, ok := f.Value.(*choice); ok {
 		return v.among
 	}
-	if f.Name != "site" {
+	if f.Name != "site" && f.Name != "from" && f.Name != "to" {
 		return nil
 	}
 	if len(place) > 0 && place[0] == "-" {

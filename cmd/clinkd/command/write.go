@@ -13,6 +13,7 @@ import (
 	"clink/httpapi"
 	"clink/internal/pki"
 	"clink/internal/secret"
+	"clink/linkengine"
 	"clink/reconciler"
 	"clink/source"
 	"clink/source/writeback"
@@ -243,6 +244,22 @@ func (w *writer) Probe(ctx context.Context, site string, fields map[string]any) 
 		return topology.Probe{}, &httpapi.Refusal{Kind: httpapi.NotFound}
 	}
 	return node.engine.Probe(ctx, links[i]), nil
+}
+
+// Trace implements [httpapi.Operator].
+func (w *writer) Trace(ctx context.Context, site string, p topology.Probing) (topology.Trace, error) {
+	node := w.d.nodes[site]
+	if node == nil {
+		return topology.Trace{}, &httpapi.Refusal{Kind: httpapi.NotFound}
+	}
+	t, err := node.engine.Trace(ctx, p)
+	switch {
+	case errors.Is(err, linkengine.ErrProbe):
+		return t, &httpapi.Refusal{Kind: httpapi.Invalid, Message: err.Error()}
+	case errors.Is(err, linkengine.ErrProbes):
+		return t, &httpapi.Refusal{Kind: httpapi.Unavailable, Message: err.Error()}
+	}
+	return t, err
 }
 
 // ResetMetrics implements [httpapi.Operator].
