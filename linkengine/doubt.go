@@ -12,7 +12,7 @@ import (
 
 // announcing is how long after a peer's handshake, or a packet of routes, its
 // next routes are waited for.
-const announcing = 2 * time.Second
+const announcing = 5 * time.Second
 
 // A doubt is a time in which nobody knows what a peer wants: from the start of
 // the link, or a handshake that made its routes void, until it has announced: its

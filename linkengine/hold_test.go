@@ -219,3 +219,39 @@ func TestPrepareLeavesConnectionsThatServe(t *testing.T) {
 		t.Error("a link to itself is prepared")
 	}
 }
+
+// A client that comes before the links are put, as it can once there is a
+// listener, publishes for peers all the same.
+func TestHeldLinkKeepsWhatComesBeforeIt(t *testing.T) {
+	a, b := begin(t, "a", []string{"b"}), begin(t, "b", []string{"a"})
+	toA, toB := linkTo("a", a.addr, "t/#"), linkTo("b", b.addr, "t/#")
+	sub := connect(t, b, "sub")
+	sub.sub(t, "t/1")
+	a.prepare(t, topology.Create, toB)
+	b.prepare(t, topology.Create, toA)
+	pub := connect(t, a, "pub")
+	for _, name := range []string{"t/2", "t/1"} { // the first is of interest to nobody
+		pub.pub(t, paho.Publish{Topic: name, QoS: 1})
+	}
+	a.put(t, toB)
+	b.put(t, toA)
+	if m := sub.next(t); m.Topic != "t/1" {
+		t.Errorf("%s came", m.Topic)
+	}
+	eventually(t, "the other is forgotten", func() bool { return a.status(t, "b").Metrics.Queuing == 0 })
+	if m := a.status(t, "b").Metrics; m.Matched != 1 || m.Dropped != 0 {
+		t.Errorf("%+v", m)
+	}
+}
+
+// A link that is held and then goes leaves nothing behind.
+func TestHeldLinkGoesAgain(t *testing.T) {
+	a := begin(t, "a", []string{"b"})
+	toB := linkTo("b", "127.0.0.1:1", "t/#")
+	for range 3 {
+		a.prepare(t, topology.Create, toB)
+		connect(t, a, "pub").pub(t, paho.Publish{Topic: "t/1", QoS: 1})
+		a.remove(t, "b")
+	}
+	a.prepare(t, topology.Create, toB)
+}

@@ -27,6 +27,9 @@ const minRetry = 2 * time.Second
 // them ([extrouter.TTL]).
 const actorPing = 5 * time.Second
 
+// reachedEvery is how often connections that can be made make others hurry.
+const reachedEvery = 5 * time.Second
+
 // A link is one link as it runs, for as long as it is in the engine. Its parts
 // come and go; counters, the gate and the peer's presence stay.
 type link struct {
@@ -49,6 +52,7 @@ type link struct {
 	idle     atomic.Int64 // since when it does not run, in Unix nanoseconds
 	held     atomic.Bool  // it does not connect until it is put; see [Engine.Prepare]
 	doubt    doubt
+	reached  atomic.Int64 // when a connection last made the others hurry, in Unix nanoseconds
 
 	announcer atomic.Pointer[actor.Actor]         // nil while there is none
 	fwd       atomic.Pointer[forwarder.Forwarder] // nil while there is none
@@ -250,7 +254,7 @@ func (l *link) startActor(cfg topology.Link) {
 	a := actor.New(actor.Options{
 		Cluster: l.opts.Cluster, Name: l.node, Peer: l.peer, Incarnation: l.incarnation, Table: l.table, Log: l.log,
 		Dial: func(ctx context.Context, received func(client.Message)) (*client.Conn, error) {
-			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received, Ping: actorPing})
+			return l.connect(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "routesync", l.node, 0), Received: received, Ping: actorPing})
 		},
 		Lost: func() {
 			l.gate.lose(time.Now())
@@ -281,6 +285,25 @@ func (l *link) startActor(cfg topology.Link) {
 	}
 }
 
+// connect makes a connection, and has the others hurry: where one can be made,
+// they can. A peer that ends each one soon is not called on faster for it.
+func (l *link) connect(ctx context.Context, cfg topology.Link, o client.Options) (*client.Conn, error) {
+	conn, err := l.dial(ctx, cfg, o)
+	if err != nil {
+		return nil, err
+	}
+	now := time.Now().UnixNano()
+	if last := l.reached.Load(); now-last > int64(reachedEvery) && l.reached.CompareAndSwap(last, now) {
+		if a := l.announcer.Load(); a != nil {
+			a.Hurry()
+		}
+		if f := l.fwd.Load(); f != nil {
+			f.Hurry()
+		}
+	}
+	return conn, nil
+}
+
 func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 	return forwarder.New(forwarder.Options{
 		Lanes: cfg.PoolSize, Topic: wire.MsgTopic(l.opts.Cluster),
@@ -292,7 +315,7 @@ func (l *link) newForwarder(cfg topology.Link) *forwarder.Forwarder {
 			l.fault(l.peer, "a message is too large for a packet of the peer, and is dropped", "topic", short(name))
 		},
 		Dial: func(ctx context.Context, n int, acked func(uint16, byte), idle func()) (*client.Conn, error) {
-			return l.dial(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked, Idle: idle})
+			return l.connect(ctx, cfg, client.Options{ClientID: wire.ClientID(l.prefix(cfg), "msg", l.node, n), Acked: acked, Idle: idle})
 		},
 	})
 }

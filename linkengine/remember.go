@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"clink/internal/atomicfile"
+	"clink/linkengine/forwarder"
 )
 
 // What the peers announced is kept in a file, so that a message that is
@@ -91,11 +92,14 @@ func (l *link) recalled() bool {
 	return !l.gate.visited() && slices.Contains(l.ext.Past(), l.peer)
 }
 
-// takeEarly lets messages wait for a peer whose routes are known from the run
-// before, ere the link itself starts.
+// takeEarly lets messages wait for a peer ere the link itself starts: those that
+// it wants as far as that is known from the run before, and those that it may.
 func (l *link) takeEarly() {
-	if cfg := *l.cfg.Load(); cfg.Enable && l.recalled() {
-		l.gate.lose(time.Now())
+	if cfg := *l.cfg.Load(); cfg.Enable {
+		if l.recalled() {
+			l.gate.lose(time.Now())
+		}
+		l.doubtFor(time.Now(), forwarder.HoldTime)
 		l.openDisk(cfg)
 		l.park(l.newForwarder(cfg))
 		l.early = true

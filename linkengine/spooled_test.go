@@ -132,6 +132,7 @@ func TestQueueOnDiskIsGivenUp(t *testing.T) {
 	})
 	publishRange(t, p.a, 200, 300, short)
 	expectRange(t, p.sub, 200, 300, false)
+	eventually(t, "all are acknowledged", func() bool { return p.a.status(t, "b").Metrics.Inflight == 0 })
 	p.link.Queue = topology.Queue{Sync: "always"}
 	p.a.put(t, p.link)
 	publishRange(t, p.a, 300, 400, short)

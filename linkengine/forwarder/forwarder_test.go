@@ -196,6 +196,24 @@ func TestPerhaps(t *testing.T) {
 	}
 }
 
+// That one topic turns out to be wanted is no reason to give up the others.
+func TestPerhapsWithOthers(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1}, packets.Properties{}, func(t *testing.T, w *world) {
+		w.doubt(true)
+		w.set(false)
+		w.perhaps("a", "b")
+		far := w.hangUp(<-w.ends)
+		w.perhaps("a", "b")
+		w.set(true)
+		expect(t, far.topics(t), "")
+		w.mu.Lock() // before the forwarder hears of it
+		w.wanted, w.unsure = map[string]bool{"a": true, "b": true}, false
+		w.mu.Unlock()
+		w.send(1, "a")
+		expect(t, far.topics(t), "1:a 2:b 3:a 4:b 5:a")
+	})
+}
+
 func TestTooLarge(t *testing.T) {
 	limit := uint32(400)
 	in(t, forwarder.Options{Lanes: 1}, packets.Properties{MaximumPacketSize: &limit}, func(t *testing.T, w *world) {

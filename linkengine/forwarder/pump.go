@@ -248,7 +248,7 @@ func (p *pump) take(now time.Time) bool {
 			p.signal() // it is the lane's goroutine that reviews it
 			continue
 		case p.topics[e.rec.Topic] > 0: // its route is back, and older ones go first
-			p.release(now, func(topic string) bool { return topic == e.rec.Topic })
+			p.release(now, func(topic string) bool { return topic == e.rec.Topic || p.opts.Peer.Wants(topic) })
 			continue
 		}
 		s := slot{entry: e, seq: p.seq + 1}

@@ -20,16 +20,15 @@ import (
 type road struct {
 	addr string
 
-	mu       sync.Mutex
-	target   string
-	closed   bool          // new connections are reset
-	black    bool          // bytes go nowhere, and nobody is told
-	mute     bool          // acknowledgements of forwarded messages are left out
-	delay    time.Duration // each way
-	loss     float64       // how often a piece is sent again, after resend
-	dice     *rand.Rand
-	accepted int
-	trips    map[*trip]struct{}
+	mu     sync.Mutex
+	target string
+	closed bool          // new connections are reset
+	black  bool          // bytes go nowhere, and nobody is told
+	mute   bool          // acknowledgements of forwarded messages are left out
+	delay  time.Duration // each way
+	loss   float64       // how often a piece is sent again, after resend
+	dice   *rand.Rand
+	trips  map[*trip]struct{}
 }
 
 // resend is how long a lost segment holds up those behind it, beyond the delay.
@@ -111,16 +110,9 @@ func (r *road) swallow() {
 // after a firewall has forgotten them.
 func (r *road) heal() { r.set(func(r *road) { r.black, r.closed = false, false }) }
 
-func (r *road) count() int {
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	return r.accepted
-}
-
 func (r *road) travel(in net.Conn) {
 	defer in.Close()
 	r.mu.Lock()
-	r.accepted++
 	target, closed := r.target, r.closed
 	r.mu.Unlock()
 	if closed {
