@@ -92,7 +92,7 @@ func (c *cutClock) delivered(published, taken time.Time) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	switch {
-	case c.back.IsZero():
+	case c.back.IsZero() || taken.Before(c.back):
 		return
 	case c.first.IsZero():
 		c.first = taken

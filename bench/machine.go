@@ -109,8 +109,17 @@ func (m machine) String() string {
 		text += ", clink at commit " + m.Clink
 	}
 	text += fmt.Sprintf("; %s UTC, %v", m.Began.Format("2006-01-02 15:04"), m.Took)
-	if m.Busy >= 0 {
-		text += fmt.Sprintf(", other work had %.0f %% of the processors meanwhile", 100*m.Busy)
+	if busy := m.BusyPercent(); busy != "" {
+		text += ", other work had " + busy + " of the processors meanwhile"
 	}
 	return text
+}
+
+// BusyPercent is the share of the processors that other work had, "" if it is
+// not known.
+func (m machine) BusyPercent() string {
+	if m.Busy < 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.0f %%", 100*m.Busy)
 }

@@ -67,8 +67,8 @@ func (s *stage) mosquittoNode(persistent bool) maker {
 		}
 		p := &pair{name: "mosquitto", publish: addrs[0], subscribe: addrs[0]}
 		text := fmt.Sprintf(mosquittoCommon, port(addrs[0])) + mosquittoLimits
-		if persistent {
-			text = strings.Replace(text, "persistence false", "persistence true\npersistence_location "+dir+"/", 1)
+		if persistent { // started by root it becomes somebody else otherwise, who must not write here
+			text = strings.Replace(text, "persistence false", "user root\npersistence true\npersistence_location "+dir+"/", 1)
 		}
 		return p, s.startMosquitto(ctx, p, dir, "node", addrs[0], text)
 	}}

@@ -94,3 +94,18 @@ func TestNodeIsMeasured(t *testing.T) {
 		t.Errorf("the topology: %v, %v", res.Findings, err)
 	}
 }
+
+// Whoever runs it: started by root, mosquitto becomes a user who must not write
+// into the directory that was made for it, unless it is told to stay.
+func TestMosquittoKeepsWhatIsRetained(t *testing.T) {
+	program, err := mosquittoProgram()
+	if err != nil {
+		t.Skip(err)
+	}
+	st := &stage{mosquitto: program}
+	o := nodeOptions{size: 20, retained: 50, restart: true}
+	s, err := measureSize(t.Context(), o, st.mosquittoNode(true), t.TempDir())
+	if err != nil || s.fetched != 50 || s.refound != 50 {
+		t.Errorf("%d retained messages, %d after a restart: %v", s.fetched, s.refound, err)
+	}
+}

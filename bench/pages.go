@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
-	"slices"
 	"strings"
 	"text/template"
 	"time"
@@ -99,11 +98,10 @@ var errNotWhole = errors.New("was not measured: -write takes a whole run beside 
 func (out *outcome) figureFuncs() template.FuncMap {
 	return template.FuncMap{
 		"mosquitto": func() string { return out.Machine.Mosquitto },
-		"machine":   func() string { return out.Machine.String() },
+		"machine":   func() machine { return out.Machine },
 		"rounds":    func() int { return out.Settings.Rounds },
 		"cut":       func() string { return durationText(out.Settings.Cut) },
 		"ratio":     out.ratioFigure,
-		"latency":   out.latencyFigure,
 		"sent":      func() (string, error) { return out.cutSum("ours", func(r cutRun) uint64 { return r.Sent }) },
 		"lost":      func(who string) (string, error) { return out.cutSum(who, func(r cutRun) uint64 { return r.Lost }) },
 		"first":     out.firstFigure,
@@ -128,31 +126,13 @@ func middle(xs []float64) float64 {
 	return median(xs)
 }
 
-func (out *outcome) ratioFigure(what string, qos, size int) (string, error) {
-	xs := out.flow(load{QoS: qos, Size: size}, map[string]figure{"rate": rateOf, "cpu": cpuOf}[what])
+func (out *outcome) ratioFigure(what string, qos, size, rate int) (string, error) {
+	l := load{QoS: qos, Size: size, Rate: rate}
+	xs := out.flow(l, map[string]figure{"rate": rateOf, "cpu": cpuOf, "p99": p99Of}[what])
 	if len(xs) == 0 {
-		return "", fmt.Errorf("QoS %d with %d B %w", qos, size, errNotWhole)
+		return "", fmt.Errorf("%v %w", l, errNotWhole)
 	}
 	return fmt.Sprintf("%.2f", median(xs)), nil
-}
-
-func (out *outcome) latencyFigure(rate int, who string) (string, error) {
-	i := slices.Index(out.Names, map[string]string{"ours": ourName, "peer": peerRaised}[who])
-	for _, c := range out.Cases {
-		if i >= 0 && c.Load.Rate == rate && c.Load.Size == latencySize {
-			return round2(time.Duration(median(c.of(i, p99Of)))).String(), nil
-		}
-	}
-	return "", fmt.Errorf("latency at %d messages a second %w", rate, errNotWhole)
-}
-
-// round2 keeps about two digits.
-func round2(d time.Duration) time.Duration {
-	unit := time.Duration(1)
-	for d/unit >= 100 {
-		unit *= 10
-	}
-	return d.Round(unit)
 }
 
 func (out *outcome) cutsOf(who string) (cutCase, error) {

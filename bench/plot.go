@@ -32,7 +32,6 @@ type plotRow struct {
 type plotSection struct {
 	title    string
 	peerLine string // what the line at 1 is; "": no line
-	scale    func(tick float64) string
 	rows     []plotRow
 }
 
@@ -55,11 +54,10 @@ func (out *outcome) plot() []byte {
 // plotSections are: more than the peer, less than the peer, and what the peer
 // has no figure for, which is shown as parts of what it must not exceed.
 func (out *outcome) plotSections() []plotSection {
-	times := func(tick float64) string { return fmt.Sprintf("%g×", tick) }
 	sections := []plotSection{
-		{title: "Throughput, times the bridge's: right is better", peerLine: "mosquitto's bridge", scale: times},
-		{title: "Cost, times the bridge's: left is better", peerLine: "mosquitto's bridge", scale: times},
-		{title: "Routes, and what follows a cut, as parts of what it must not exceed: left is better", scale: times},
+		{title: "Throughput, times the bridge's: right is better", peerLine: "mosquitto's bridge"},
+		{title: "Cost, times the bridge's: left is better", peerLine: "mosquitto's bridge"},
+		{title: "Routes, and what follows a cut, as parts of what it must not exceed: left is better"},
 	}
 	for _, v := range out.Targets {
 		if len(v.Values) == 0 || v.Unit == "" {
@@ -109,8 +107,8 @@ func (out *outcome) plotNotes() (lines []string) {
 	if m.Mosquitto != "" {
 		where += ", mosquitto " + m.Mosquitto
 	}
-	if m.Busy >= 0 {
-		where += fmt.Sprintf("; other work had %.0f %% of the processors", 100*m.Busy)
+	if busy := m.BusyPercent(); busy != "" {
+		where += "; other work had " + busy + " of the processors"
 	}
 	return append(lines, where+".")
 }
@@ -138,8 +136,9 @@ func (d *drawing) section(s plotSection, y float64) float64 {
 	a := axisOf(s)
 	top, bottom := y+30, y+30+float64(len(s.rows))*rowHeight
 	for _, tick := range a.ticks() {
-		d.line(a.at(tick), top, a.at(tick), bottom, "grid")
-		d.text(a.at(tick), top-6, "middle", "tick", s.scale(tick))
+		x := a.at(math.Pow(2, tick))
+		d.line(x, top, x, bottom, "grid")
+		d.text(x, top-6, "middle", "tick", tickText(tick))
 	}
 	for i, r := range s.rows {
 		d.row(r, a, top+(float64(i)+.5)*rowHeight)
@@ -202,11 +201,21 @@ func (a axis) at(x float64) float64 {
 	return plotLeft + min(max(part, 0), 1)*(plotRight-plotLeft)
 }
 
+// ticks are exponents, with 0 among them, and few enough to be read.
 func (a axis) ticks() (ts []float64) {
-	for e := a.low; e <= a.high; e++ {
-		ts = append(ts, math.Pow(2, e))
+	step := math.Ceil((a.high - a.low) / 8)
+	for e := math.Ceil(a.low/step) * step; e <= a.high; e += step {
+		ts = append(ts, e)
 	}
 	return ts
+}
+
+// tickText is two to the power of e.
+func tickText(e float64) string {
+	if e < 0 {
+		return fmt.Sprintf("1/%.0f×", math.Pow(2, -e))
+	}
+	return fmt.Sprintf("%.0f×", math.Pow(2, e))
 }
 
 const plotStyle = `<style>

@@ -98,7 +98,7 @@ func (out *outcome) verdicts() (vs []verdict) {
 // told apart.
 func (out *outcome) flow(l load, f figure) []float64 {
 	i := slices.Index(out.Names, ourName)
-	if i < 1 {
+	if i < 1 || out.Names[0] != peerRaised {
 		return nil
 	}
 	for _, c := range out.Cases {
