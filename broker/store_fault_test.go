@@ -16,9 +16,9 @@ import (
 	"github.com/eclipse/paho.golang/paho"
 )
 
-// soon is how long nodes of these tests wait before they try to get their store
-// back.
-const soon = 20 * time.Millisecond
+// storeRetry is how long nodes of these tests wait before they try to get their
+// store back.
+const storeRetry = 20 * time.Millisecond
 
 // A logBook is a log that can be read while it is written.
 type logBook struct {
@@ -48,7 +48,7 @@ func TestStoreCannotBeMade(t *testing.T) {
 	if err := os.WriteFile(dir, nil, 0o600); err != nil {
 		t.Fatal(err)
 	}
-	o := Options{storeRetry: soon, Store: dir, Log: slog.New(slog.NewTextHandler(book, nil))}
+	o := Options{storeRetry: storeRetry, Store: dir, Log: slog.New(slog.NewTextHandler(book, nil))}
 	n, end := onceWith(t, o)
 	s := connect(t, n, "sub", keepSession(3600))
 	s.sub(t, "a")
@@ -91,7 +91,7 @@ func TestStoreOnFullDisk(t *testing.T) {
 	}
 	t.Cleanup(func() { _ = exec.Command("umount", "-l", disk).Run() })
 	book := &logBook{}
-	o := Options{storeRetry: soon, Store: filepath.Join(disk, "store"), Log: slog.New(slog.NewTextHandler(book, nil))}
+	o := Options{storeRetry: storeRetry, Store: filepath.Join(disk, "store"), Log: slog.New(slog.NewTextHandler(book, nil))}
 	n, end := onceWith(t, o)
 	connect(t, n, "sub", keepSession(3600)).sub(t, "a")
 	p := connect(t, n, "pub")

@@ -35,6 +35,7 @@ type socketPeer struct {
 func (p *socketPeer) Lost()                          {}
 func (p *socketPeer) Ready() (bool, <-chan struct{}) { return true, nil }
 func (p *socketPeer) Wants(string) bool              { return true }
+func (p *socketPeer) Unsure() bool                   { return false }
 
 func (p *socketPeer) dial(ctx context.Context, n int, acked func(uint16, byte), idle func()) (*client.Conn, error) {
 	return client.Dial(ctx, client.Options{Address: p.ln.Addr().String(), ClientID: "x", Acked: acked, Idle: idle})
