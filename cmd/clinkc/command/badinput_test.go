@@ -68,7 +68,7 @@ func TestBadInput(t *testing.T) {
 		"many fields":             {file("x.cue", "package topology\n"+strings.Repeat("a: b: 1\n", 5_000)), 1, "x.cue:2:1"},
 		"a deep module file":      {file("cue.mod/module.cue", strings.Repeat("a: ", 300_000)+"1"), 0, ""},
 		"sites for ever":          {file("x.cue", strings.ReplaceAll(forAMoment, "%", "topology")+"sites: b: labels: x: \"\\(len(_b))\"\n"), 3, "evaluating x.cue given up: it took more than 300ms"},
-		"rules for ever":          {file("rules/x.cue", strings.ReplaceAll(forAMoment, "%", "rules")+"findings: x: _b\n"), 3, "evaluating rules/x.cue given up: it took more than 300ms"},
+		"rules for ever":          {file("rules/x.cue", strings.ReplaceAll(forAMoment, "%", "rules")+"findings: x: _b\n"), 3, "given up: it took more than 300ms; look there"}, // on a busy machine what comes before takes that long
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
