@@ -92,13 +92,16 @@ func (r *Reconciler) Suspend(ctx context.Context, s topology.Suspension) error {
 		}
 		of[s.Peer] = s
 		return nil
-	})
+	}, func() { r.toldSuspended(s) })
 	if err != nil {
 		return fmt.Errorf("suspend %s's link to %s: %w", s.Site, s.Peer, err)
 	}
+	return r.inForce(ctx, s.Site, n)
+}
+
+func (r *Reconciler) toldSuspended(s topology.Suspension) {
 	r.Log.Warn("link suspended", "site", s.Site, "peer", s.Peer, "by", s.By, "reason", s.Reason, "until", strings.TrimPrefix(until(s), " until "))
 	r.tell(eventSuspended, s.Site, s.Peer, "", s.Reason, "suspended by "+cmp.Or(s.By, "somebody")+until(s))
-	return r.inForce(ctx, s.Site, n)
 }
 
 func until(s topology.Suspension) string {
@@ -141,23 +144,24 @@ func (r *Reconciler) Resume(ctx context.Context, site, peer, by string) error {
 	if _, here := r.Targets[site]; !here {
 		return fmt.Errorf("resume %s's link to %s: %w: the site is not run here", site, peer, ErrNoLink)
 	}
-	n, ended, err := r.resume(site, peer)
+	n, err := r.resume(site, peer, endResumed, "resumed by "+cmp.Or(by, "somebody"))
 	if err != nil {
 		return fmt.Errorf("resume %s's link to %s: %w", site, peer, err)
-	}
-	if ended {
-		r.toldResumed(topology.Suspension{Site: site, Peer: peer}, endResumed, "resumed by "+cmp.Or(by, "somebody"))
 	}
 	return r.inForce(ctx, site, n)
 }
 
-func (r *Reconciler) resume(site, peer string) (n uint64, ended bool, err error) {
-	n, err = r.suspend(site, func(of map[string]topology.Suspension) error {
+func (r *Reconciler) resume(site, peer, why, message string) (uint64, error) {
+	ended := false
+	return r.suspend(site, func(of map[string]topology.Suspension) error {
 		_, ended = of[peer]
 		delete(of, peer)
 		return nil
+	}, func() {
+		if ended {
+			r.toldResumed(topology.Suspension{Site: site, Peer: peer}, why, message)
+		}
 	})
-	return n, ended, err
 }
 
 func (r *Reconciler) toldResumed(s topology.Suspension, why, message string) {
@@ -166,8 +170,10 @@ func (r *Reconciler) toldResumed(s topology.Suspension, why, message string) {
 }
 
 // suspend changes the suspensions of a site, on disk first, and has the sites
-// brought to that. It returns the number of the change.
-func (r *Reconciler) suspend(site string, f func(map[string]topology.Suspension) error) (uint64, error) {
+// brought to that. It returns the number of the change. The change is told of
+// before a site can act on it, so that whoever follows the events reads the
+// cause before what it led to.
+func (r *Reconciler) suspend(site string, f func(map[string]topology.Suspension) error, told func()) (uint64, error) {
 	r.suspending.Lock()
 	defer r.suspending.Unlock()
 	r.mu.Lock()
@@ -184,6 +190,7 @@ func (r *Reconciler) suspend(site string, f func(map[string]topology.Suspension)
 	if err != nil {
 		return 0, err
 	}
+	told()
 	return r.suspendedAre(after), nil
 }
 
@@ -272,11 +279,11 @@ func (r *Reconciler) endSuspensions(now time.Time) {
 		default:
 			continue
 		}
-		if _, _, err := r.resume(s.Site, s.Peer); err != nil {
+		if _, err := r.resume(s.Site, s.Peer, why, message); err != nil {
 			r.Log.Error("the end of a suspension could not be kept", "site", s.Site, "peer", s.Peer, "err", err)
+			r.toldResumed(s, why, message)
 			r.dropSuspension(s)
 		}
-		r.toldResumed(s, why, message)
 	}
 }
 

@@ -3,6 +3,7 @@ package reconciler_test
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -73,6 +74,39 @@ func TestSuspendAndResume(t *testing.T) {
 		must(t, b.Resume(t.Context(), "a", "b", "ops"))
 		if got := b.told(); got != "" {
 			t.Errorf("resuming what runs tells %q", got)
+		}
+	})
+}
+
+// A slowLog takes a second for what it says of suspensions.
+type slowLog struct{ slog.Handler }
+
+func (s slowLog) Handle(ctx context.Context, r slog.Record) error {
+	if strings.HasSuffix(r.Message, "suspended") {
+		time.Sleep(time.Second)
+	}
+	return s.Handler.Handle(ctx, r)
+}
+
+// However long a change is on its way, it is told of before what it led to.
+func TestSuspensionIsToldBeforeItActs(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := prepare(t, 0, "a")
+		b.Log = slog.New(slowLog{b.Log.Handler()})
+		b.run()
+		b.goes("r1", "a>b")
+		wait(time.Minute)
+		b.told()
+		must(t, b.Suspend(t.Context(), suspension("b")))
+		must(t, b.Resume(t.Context(), "a", "b", "ops"))
+		s := suspension("b")
+		s.Until = time.Now().Add(time.Minute)
+		must(t, b.Suspend(t.Context(), s))
+		wait(2 * time.Minute)
+		want := "suspended a>b incident 7, applied a>b update, resumed a>b resumed, applied a>b update, " +
+			"suspended a>b incident 7, applied a>b update, resumed a>b expired, applied a>b update"
+		if got := b.told(); got != want {
+			t.Errorf("told %q, want %q", got, want)
 		}
 	})
 }
