@@ -27,6 +27,7 @@ type site struct {
 	all        func(string)     // told of every call, with the first halves of changes
 	fails      map[string]error // by peer, or "configure", or "links"
 	hangs      map[string]bool  // until the context ends, by the same
+	slow       time.Duration    // to configure
 }
 
 func newSite() *site {
@@ -55,6 +56,10 @@ func (s *site) Configure(ctx context.Context, to *topology.Site) error {
 	err := s.try(ctx, "configure")
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	slow := s.slow
+	s.mu.Unlock()
+	time.Sleep(slow)
+	s.mu.Lock()
 	s.configured = to
 	if s.all != nil {
 		s.all("configure")

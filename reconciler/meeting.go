@@ -62,6 +62,16 @@ func (m meeting) pass(site string, phase int) {
 // leave is for a site that will not come.
 func (m meeting) leave(site string) { m.pass(site, phases-1) }
 
+// over reports whether the site has done with all phases. Any goroutine may ask.
+func (m meeting) over(site string) bool {
+	select {
+	case <-m[site].done[phases-1]:
+		return true
+	default:
+		return false
+	}
+}
+
 // A wait is one site's patience.
 type wait struct {
 	meeting

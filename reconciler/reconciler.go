@@ -221,6 +221,10 @@ func (r *Reconciler) load(ctx context.Context, workers map[string]*worker) error
 	r.mu.Unlock()
 	r.loaded(d, gen, began)
 	r.endSuspensions(time.Now())
+	select { // the order is told of these changes, too
+	case <-r.again:
+	default:
+	}
 	r.order(workers, d, gen, before)
 	return nil
 }
@@ -246,7 +250,7 @@ func (r *Reconciler) order(workers map[string]*worker, d Desired, gen uint64, be
 		o := orderFor(d, name, gen)
 		o.suspensions, o.meeting, o.others = n, together, others[name]
 		o.site = without(o.site, down[name])
-		w.give(o)
+		w.orders.give(name, o)
 	}
 }
 
@@ -267,31 +271,3 @@ func without(s *topology.Site, down map[string]topology.Suspension) *topology.Si
 
 // here returns the names of the sites that this process is responsible for.
 func (r *Reconciler) here() []string { return slices.Sorted(maps.Keys(r.Targets)) }
-
-// An order is what one site is to be brought to.
-type order struct {
-	gen         uint64 // number of the load that it comes from
-	suspensions uint64 // how many changes of the suspensions it knows of
-	revision    string
-	site        *topology.Site
-	skip        bool            // leave the site as it is
-	held        map[string]bool // peers whose links are not to be deleted
-	meeting     meeting         // nil: the turn is about this site alone
-	others      []string        // whom to wait for there
-}
-
-func orderFor(d Desired, name string, gen uint64) order {
-	o := order{gen: gen, revision: d.Revision, site: d.Topology.Sites[name], held: map[string]bool{}}
-	whole := false
-	for _, h := range d.Held {
-		if h.Site == name {
-			o.held[h.Peer] = true
-			whole = whole || h.Peer == ""
-		}
-	}
-	if o.site == nil {
-		o.skip = whole
-		o.site = &topology.Site{Name: name}
-	}
-	return o
-}

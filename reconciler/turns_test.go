@@ -144,6 +144,48 @@ func TestStrangersDoNotWait(t *testing.T) {
 	})
 }
 
+// A change that comes while a site is still busy with an earlier one does not
+// make its neighbours go on without it.
+func TestChangesInARowAreMadeTogether(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a", "b")
+		b.goes("r1", "a>", "b>")
+		b.sites["b"].mu.Lock()
+		b.sites["b"].slow = time.Second
+		b.sites["b"].mu.Unlock()
+		b.goes("r2", "a>", "b>") // b is busy
+		calls := b.record()
+		b.goes("r3", "a>b", "b>a") // a has begun, b has not
+		b.goes("r4", "a>b=2", "b>a=2")
+		wait(10 * time.Second)
+		got := calls()
+		for _, order := range [][2]string{
+			{"a create b hold=true", "b create a hold=false"}, {"b create a hold=true", "a create b hold=false"},
+			{"a update b hold=true", "b update a hold=false"}, {"b update a hold=true", "a update b hold=false"},
+		} {
+			first, then := slices.Index(got, order[0]), slices.Index(got, order[1])
+			if first < 0 || then < first {
+				t.Errorf("%q, want %q before %q", got, order[0], order[1])
+			}
+		}
+	})
+}
+
+// Of many changes in a row those in the middle are left out.
+func TestOnlyTheLatestCounts(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		b := start(t, "a")
+		b.sites["a"].mu.Lock()
+		b.sites["a"].slow = time.Minute
+		b.sites["a"].mu.Unlock()
+		for _, links := range []string{"", "b", "c", "d", "e"} {
+			b.goes("r-"+links, "a>"+links)
+		}
+		wait(10 * time.Minute)
+		b.did("a", "create e")
+	})
+}
+
 // What was done by half is done again, even if it looks done.
 func TestHalfDoneIsDoneAgain(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -23,7 +23,7 @@ type worker struct {
 	r      *Reconciler
 	site   string
 	target Target
-	orders chan order // capacity 1; only the latest counts
+	orders orders
 
 	failing    map[key]*Failure
 	left       map[string]topology.Link // as they were left; nil: that is not known
@@ -35,33 +35,26 @@ type worker struct {
 type key struct{ peer, step string }
 
 func newWorker(r *Reconciler, site string, target Target) *worker {
-	return &worker{r: r, site: site, target: target, orders: make(chan order, 1), failing: map[key]*Failure{}, unsure: map[string]bool{}}
-}
-
-// give hands the order over in place of one that was not begun. Only one
-// goroutine calls it.
-func (w *worker) give(o order) {
-	select {
-	case old := <-w.orders:
-		old.meeting.leave(w.site)
-	default:
-	}
-	w.orders <- o
+	return &worker{r: r, site: site, target: target, orders: orders{come: make(chan struct{}, 1)}, failing: map[key]*Failure{}, unsure: map[string]bool{}}
 }
 
 func (w *worker) run(ctx context.Context) {
-	var now order
+	var now order // with no site: none came yet
 	retry := time.NewTimer(time.Hour)
 	defer retry.Stop()
-	for {
-		full := true
-		select {
-		case <-ctx.Done():
-			return
-		case now = <-w.orders:
-		case <-retry.C:
-			full = false
-			now.meeting = nil
+	for ctx.Err() == nil {
+		next, full := w.orders.take(w.site)
+		if full {
+			now = next
+		} else {
+			select {
+			case <-ctx.Done():
+				return
+			case <-w.orders.come:
+				continue
+			case <-retry.C:
+				now.meeting = nil
+			}
 		}
 		w.turn(ctx, now, full)
 		retry.Stop()
