@@ -101,7 +101,7 @@ func descriptors(t testing.TB) int {
 // Many clients connect at once, then all die, and their wills go out.
 func TestConnectAndWillStorm(t *testing.T) {
 	count := min(long(1000, 10_000), descriptors(t)/2)
-	n := start(t, Options{}, nil, anyone())
+	n := start(t, Options{ConnectTimeout: 10 * patience}, nil, anyone())
 	watcher := connect(t, n, "watcher")
 	watcher.sub(t, "will/#")
 	address := addr(t, n, "tcp")
@@ -156,7 +156,7 @@ func TestConnectAndWillStorm(t *testing.T) {
 // Clients with one id take over from each other: one stays.
 func TestManyTakeOvers(t *testing.T) {
 	count := long(300, 1000)
-	n := start(t, Options{}, nil, anyone())
+	n := start(t, Options{ConnectTimeout: 10 * patience}, nil, anyone())
 	address := addr(t, n, "tcp")
 	var in, busy atomic.Int64
 	var mu sync.Mutex
@@ -221,7 +221,7 @@ func TestStrangersAreCutOff(t *testing.T) {
 		"ssl no connect": func(c net.Conn) { tls.Client(c, &tls.Config{InsecureSkipVerify: true}).Handshake() },
 		"ws silent":      func(net.Conn) {},
 		"ws slow":        func(c net.Conn) { trickle(c, "GET / HTTP/1.1\r\nHost: x\r\nX-Padding: ") },
-		"ws no upgrade": func(c net.Conn) { fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") },
+		"ws no upgrade":  func(c net.Conn) { fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") },
 		"ws no connect": func(c net.Conn) {
 			fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n")
 		},
