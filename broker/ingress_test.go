@@ -203,7 +203,13 @@ func TestSoon(t *testing.T) {
 // Large messages to a subscriber that does not read cost no more than its
 // limit, and hold up nobody.
 func TestLargeMessagesPassOneThatDoesNotRead(t *testing.T) {
-	n := start(t, Options{}, nil, anyone())
+	n, err := New(Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.stall = 10 * patience // it is not to be cut off, however long the test takes
+	apply(t, n, anyone())
+	run(t, n)
 	stuck, _ := connectRaw(t, n, "stuck", nil)
 	stuck.subscribe(1, "large", 0)
 	well, _ := connectRaw(t, n, "well", nil)
@@ -211,8 +217,10 @@ func TestLargeMessagesPassOneThatDoesNotRead(t *testing.T) {
 	pub, _ := connectRaw(t, n, "pub", nil)
 	const count, size = 1200, 64 << 10
 	payload := bytes.Repeat([]byte{'x'}, size)
+	ahead := make(chan struct{}, 50) // the one that reads is not to be overrun
 	go func() {
 		for i := range count {
+			ahead <- struct{}{}
 			copy(payload, fmt.Sprintf("%08d", i))
 			if _, err := pub.Conn.Write(packetOf("large", 0, 0, string(payload))); err != nil {
 				return
@@ -224,6 +232,7 @@ func TestLargeMessagesPassOneThatDoesNotRead(t *testing.T) {
 		if !ok || len(p.Payload) != size || string(p.Payload[:8]) != fmt.Sprintf("%08d", i) {
 			t.Fatalf("message %d came as %.20v", i, p)
 		}
+		<-ahead
 	}
 	limit := n.bounds.Load().queueBytes
 	n.mu.Lock()
@@ -240,15 +249,26 @@ func TestLargeMessagesPassOneThatDoesNotRead(t *testing.T) {
 // Plain publishes keep a connection alive, though the engine does not see them.
 func TestPlainPublishesKeepAlive(t *testing.T) {
 	n := start(t, Options{}, nil, anyone())
-	pub, _ := connectRaw(t, n, "pub", func(c *packets.Connect) { c.KeepAlive = 1 })
-	for began := time.Now(); time.Since(began) < 2200*time.Millisecond; {
-		pub.publish("t", 1, 1, nil)
-		if cp := pub.read(); cp.Type != packets.PUBACK {
-			t.Fatalf("got %s", cp.PacketType())
+	for {
+		pub, _ := connectRaw(t, n, fmt.Sprint("pub", rand.Uint64()), func(c *packets.Connect) { c.KeepAlive = 1 })
+		longest, last := time.Duration(0), time.Now()
+		for began := last; last.Sub(began) < 2200*time.Millisecond && longest < time.Second; {
+			pub.publish("t", 1, 1, nil)
+			cp, err := packets.ReadPacket(pub)
+			longest = max(longest, time.Since(last))
+			if longest < time.Second && (err != nil || cp.Type != packets.PUBACK) {
+				t.Fatalf("got %v, %v", cp, err)
+			}
+			last = time.Now()
 		}
-	}
-	began := time.Now()
-	if reason, _ := pub.ended(); reason != 0x8d || time.Since(began) < time.Second {
-		t.Errorf("ended with %#02x after %v of silence", reason, time.Since(began))
+		if longest >= time.Second { // on a busy machine: it may have been silent for too long
+			t.Logf("%v between two packets, once more", longest)
+			pub.Close()
+			continue
+		}
+		if reason, _ := pub.ended(); reason != 0x8d || time.Since(last) < time.Second {
+			t.Errorf("ended with %#02x after %v of silence", reason, time.Since(last))
+		}
+		return
 	}
 }

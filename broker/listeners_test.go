@@ -20,7 +20,6 @@ import (
 
 	"clink/topology"
 
-	"github.com/eclipse/paho.golang/packets"
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/gorilla/websocket"
 )
@@ -372,107 +371,6 @@ func TestCertificateAsUsername(t *testing.T) {
 		d.sub(t, "of/"+want)
 		d.raw.Close()
 		awaitGone(t, n, "s")
-	}
-}
-
-// Connections that come too fast wait, and are counted; none is refused.
-func TestConnectionRate(t *testing.T) {
-	cfg := anyone()
-	cfg.Listeners[0].MaxConnRate = topology.Rate{Count: 5, Per: 100 * time.Millisecond}
-	cfg.Listeners = append(cfg.Listeners, topology.Listener{Name: "ws", Type: topology.WS, Enable: true, Bind: "127.0.0.1:0", MaxConnRate: topology.Rate{Count: 5, Per: 100 * time.Millisecond}})
-	n := start(t, Options{}, nil, cfg)
-	for i, name := range []string{"tcp", "ws"} {
-		const many = 10
-		began := time.Now()
-		closed := make(chan error, many)
-		for range many {
-			go func() {
-				c, err := net.Dial("tcp", addr(t, n, name))
-				if err == nil {
-					_, err = c.Write([]byte("no MQTT, and no HTTP\r\n\r\n"))
-					c.SetReadDeadline(time.Now().Add(patience))
-					for err == nil {
-						_, err = c.Read(make([]byte, 100))
-					}
-					c.Close()
-				}
-				if ne, ok := err.(net.Error); !ok || !ne.Timeout() {
-					err = nil
-				}
-				closed <- err
-			}()
-		}
-		for range many {
-			if err := <-closed; err != nil {
-				t.Errorf("%s: %v", name, err)
-			}
-		}
-		if took := time.Since(began); took < 90*time.Millisecond {
-			t.Errorf("%s: %d connections were taken within %v", name, many, took)
-		}
-		if got := n.Stats().Waited; got < uint64(4*(i+1)) {
-			t.Errorf("%s: %d are counted", name, got)
-		}
-	}
-	// A rate that is taken away is so at once, also for one that waits.
-	cfg.Listeners[0].MaxConnRate = topology.Rate{Count: 1, Per: 24 * time.Hour}
-	apply(t, n, cfg)
-	var waits *rawClient
-	for range 6 {
-		waits = dialRaw(t, addr(t, n, "tcp"))
-	}
-	cfg.Listeners[0].MaxConnRate = topology.Rate{}
-	apply(t, n, cfg)
-	waits.write(packets.NewControlPacket(packets.CONNECT))
-	waits.read()
-}
-
-// A client that publishes too fast is read from more slowly. It loses nothing,
-// and its keep-alive does not end it meanwhile; others are not held up.
-func TestClientRates(t *testing.T) {
-	for name, change := range map[string]func(*topology.Listener){
-		"messages": func(l *topology.Listener) { l.MessagesRate = topology.Rate{Count: 10, Per: 200 * time.Millisecond} },
-		"bytes":    func(l *topology.Listener) { l.BytesRate = topology.Rate{Count: 10 * 104, Per: 200 * time.Millisecond} },
-	} {
-		t.Run(name, func(t *testing.T) {
-			cfg := anyone()
-			cfg.Listeners = append(cfg.Listeners, topology.Listener{Name: "free", Type: topology.TCP, Enable: true, Bind: "127.0.0.1:0"})
-			change(&cfg.Listeners[0])
-			n := start(t, Options{}, nil, cfg)
-			sub, err := dial(addr(t, n, "free"), "sub")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer sub.raw.Close()
-			sub.sub(t, "slow", "fast")
-			r, _ := connectRaw(t, n, "r", func(c *packets.Connect) { c.KeepAlive = 1 })
-			began := time.Now()
-			const many = 100 // in 2 s, more than 1.5 times the keep-alive
-			for range many {
-				r.publish("slow", 0, 0, func(p *packets.Publish) { p.Payload = make([]byte, 95) })
-			}
-			other, err := dial(addr(t, n, "free"), "other")
-			if err != nil {
-				t.Fatal(err)
-			}
-			defer other.raw.Close()
-			other.pub(t, &paho.Publish{Topic: "fast", QoS: 1})
-			slow, seen := 0, false
-			for slow < many || !seen {
-				if p := sub.next(t); p.Topic == "fast" {
-					seen = true
-					if slow > many/2 {
-						t.Errorf("others are held up: %d messages came first", slow)
-					}
-				} else {
-					slow++
-				}
-			}
-			if took := time.Since(began); took < 1500*time.Millisecond {
-				t.Errorf("%d messages within %v", many, took)
-			}
-			r.silent("after all")
-		})
 	}
 }
 

@@ -248,15 +248,14 @@ func (n *Node) stop() error {
 // it gets less.
 func (n *Node) drain(most time.Duration) {
 	const patience = 200 * time.Millisecond
-	began := time.Now()
-	least, since := int64(math.MaxInt64), began
+	began, idle := time.Now(), newSpell()
+	least := int64(math.MaxInt64)
 	for {
 		left := n.backlog()
-		now := time.Now()
 		if left < least {
-			least, since = left, now
+			least, idle = left, newSpell()
 		}
-		if left == 0 || now.Sub(began) > most || now.Sub(since) > patience {
+		if left == 0 || time.Since(began) > most || idle.now() > patience {
 			return
 		}
 		time.Sleep(2 * time.Millisecond)

@@ -64,20 +64,40 @@ func (c *client) board(name string) bool {
 // the connection has ended. If it takes long, the publisher of the message with
 // the topic name first does what it has put off.
 func (c *client) await(name string, most time.Duration, ok func() bool, late func()) {
-	began := time.Now()
+	waited := newSpell()
 	for spins := 0; !ok(); spins++ {
 		switch {
 		case spins < 16:
 			runtime.Gosched()
 		case spins == 16:
 			c.node.large.get(name).out.flush()
-		case c.conn.ended() || time.Since(began) > most:
+		case c.conn.ended() || waited.now() > most:
 			late()
 			return
 		default:
 			time.Sleep(20 * time.Microsecond)
 		}
 	}
+}
+
+// A spell is a time of waiting in which one looks again and again. What passes
+// between two looks counts for longestLook at most: if the machine stands still,
+// those who are waited for stand still, too.
+type spell struct {
+	last   time.Time
+	waited time.Duration
+}
+
+const longestLook = 10 * time.Millisecond
+
+func newSpell() spell { return spell{last: time.Now()} }
+
+// now is how long it has taken so far.
+func (s *spell) now() time.Duration {
+	now := time.Now()
+	s.waited += min(now.Sub(s.last), longestLook)
+	s.last = now
+	return s.waited
 }
 
 // awaitAcks waits, when a client's account of what it has not acknowledged is

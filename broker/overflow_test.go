@@ -5,6 +5,8 @@ import (
 	"runtime"
 	"sync"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/eclipse/paho.golang/packets"
 )
@@ -167,4 +169,24 @@ func TestClientWithoutAcknowledgementsHoldsUpOnce(t *testing.T) {
 	if d := n.Stats().Dropped["inflight_full"]; d != 980 {
 		t.Errorf("%d messages were dropped, want 980", d)
 	}
+}
+
+// The time for which the machine stands still does not count as waiting: those
+// who are waited for did nothing in it, either.
+func TestStandstillIsNoWait(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &client{node: &Node{}, conn: &conn{done: make(chan struct{})}}
+		looks := 0
+		c.await("t", time.Second, func() bool {
+			if looks++; looks == 20 {
+				time.Sleep(time.Minute)
+			}
+			return looks == 30
+		}, func() { t.Error("it has given up after ten looks") })
+		began, late := time.Now(), false
+		c.await("t", time.Second, func() bool { return late }, func() { late = true })
+		if took := time.Since(began); !late || took < time.Second || took > 1100*time.Millisecond {
+			t.Errorf("it waited for %v, and gave up: %v", took, late)
+		}
+	})
 }

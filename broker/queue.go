@@ -109,28 +109,39 @@ func (c *client) room(name string) bool {
 		}
 		return true
 	}
-	for !c.enter(size, b) {
-		if !stored || !c.awaitRoom() {
-			n.drops.queue.Add(1)
-			return false
-		}
+	if why := c.enter(size, b); why == entered || stored && why == queueFull && c.awaitRoom(size, b) {
+		return true
 	}
-	return true
+	n.drops.queue.Add(1)
+	return false
 }
 
-func (c *client) enter(size int64, b *bounds) bool {
-	if c.queued.Add(1) <= int64(c.node.opts.QueueLength) {
+// An entry is what came of a message's asking for a place in the queue.
+type entry int
+
+const (
+	entered   entry = iota
+	queueFull       // there will be room once others are written
+	ownsMuch        // the queue was empty: only acknowledgements make room
+)
+
+func (c *client) enter(size int64, b *bounds) entry {
+	queued := c.queued.Add(1)
+	if queued <= int64(c.node.opts.QueueLength) {
 		if size <= b.small {
-			return true
+			return entered
 		}
 		c.waiting.Add(size)
 		if c.fits(0, b.queueBytes) {
-			return true
+			return entered
 		}
 		c.uncharge(size)
 	}
 	c.queued.Add(-1)
-	return false
+	if queued == 1 && c.held.bytes.Load() > 0 {
+		return ownsMuch
+	}
+	return queueFull
 }
 
 // fits reports whether the large messages of c, and another of a size, are
@@ -190,18 +201,22 @@ func (c *client) overrun(pk *packets.Packet) {
 	}
 }
 
-// awaitRoom waits until something was taken out of the queue. It is called for
+// awaitRoom waits until a message has entered the queue. It is called for
 // retained messages, in the goroutine that reads from the client: so it must
 // not wait for acknowledgements, and says so by returning false.
-func (c *client) awaitRoom() bool {
-	before := c.queued.Load()
-	for pause := 20 * time.Microsecond; c.queued.Load() >= before; pause = min(2*pause, 2*time.Millisecond) {
+func (c *client) awaitRoom(size int64, b *bounds) bool {
+	for pause := 20 * time.Microsecond; ; pause = min(2*pause, 2*time.Millisecond) {
+		switch c.enter(size, b) {
+		case entered:
+			return true
+		case ownsMuch:
+			return false
+		}
 		if c.conn.ended() || c.window != nil && c.window.stuck.Load() {
 			return false
 		}
 		time.Sleep(pause)
 	}
-	return true
 }
 
 // asks reports whether the engine asks about a filter of the SUBSCRIBE that is

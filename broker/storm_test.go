@@ -57,11 +57,11 @@ func (w *writer) Write(p []byte) (int, error) {
 
 // greet connects, and returns the connection and its CONNACK's reason code.
 func greet(address string, connect []byte) (net.Conn, byte, error) {
-	c, err := net.DialTimeout("tcp", address, 6*patience)
+	c, err := net.DialTimeout("tcp", address, patience)
 	if err != nil {
 		return nil, 0, err
 	}
-	c.SetDeadline(time.Now().Add(patience / 2))
+	c.SetDeadline(time.Now().Add(patience))
 	if _, err := c.Write(connect); err != nil {
 		c.Close()
 		return nil, 0, err
@@ -101,7 +101,7 @@ func descriptors(t testing.TB) int {
 // Many clients connect at once, then all die, and their wills go out.
 func TestConnectAndWillStorm(t *testing.T) {
 	count := min(long(1000, 10_000), descriptors(t)/2)
-	n := start(t, Options{}, nil, anyone())
+	n := start(t, Options{ConnectTimeout: 10 * patience}, nil, anyone())
 	watcher := connect(t, n, "watcher")
 	watcher.sub(t, "will/#")
 	address := addr(t, n, "tcp")
@@ -110,13 +110,6 @@ func TestConnectAndWillStorm(t *testing.T) {
 	storm(count, func(i int) {
 		connect := willing(fmt.Sprint("c", i), fmt.Sprint("will/", i))
 		c, code, err := greet(address, connect)
-		// What overflows the system's queue of connections is lost: clients try again.
-		for range 3 {
-			if !errors.Is(err, os.ErrDeadlineExceeded) {
-				break
-			}
-			c, code, err = greet(address, connect)
-		}
 		if err != nil || code != 0 {
 			t.Errorf("client %d: %#02x, %v", i, code, err)
 			return
@@ -163,7 +156,7 @@ func TestConnectAndWillStorm(t *testing.T) {
 // Clients with one id take over from each other: one stays.
 func TestManyTakeOvers(t *testing.T) {
 	count := long(300, 1000)
-	n := start(t, Options{}, nil, anyone())
+	n := start(t, Options{ConnectTimeout: 10 * patience}, nil, anyone())
 	address := addr(t, n, "tcp")
 	var in, busy atomic.Int64
 	var mu sync.Mutex
@@ -184,10 +177,10 @@ func TestManyTakeOvers(t *testing.T) {
 		conns = append(conns, c)
 		mu.Unlock()
 	})
-	st := n.Stats()
-	if in.Load() == 0 || st.Clients != 1 || st.Sessions != 0 {
-		t.Errorf("%d were let in, %d told to wait; now %d clients and %d sessions", in.Load(), busy.Load(), st.Clients, st.Sessions)
+	if in.Load() == 0 {
+		t.Errorf("none was let in, %d told to wait", busy.Load())
 	}
+	eventually(t, "one client is left, and no session besides", func() bool { st := n.Stats(); return st.Clients == 1 && st.Sessions == 0 })
 	for _, c := range conns {
 		c.Close()
 	}
@@ -209,26 +202,26 @@ func TestStrangersAreCutOff(t *testing.T) {
 		cfg.Listeners = append(cfg.Listeners, topology.Listener{Name: kind, Type: kind, Enable: true, Bind: "127.0.0.1:0", SSL: serverSSL("one")})
 	}
 	n := start(t, Options{ConnectTimeout: 300 * time.Millisecond}, nil, cfg)
-	trickle := func(c net.Conn, b []byte) { // a byte now and then, never all
-		for _, x := range b {
-			time.Sleep(20 * time.Millisecond)
+	// A byte now and then, and never all, for as long as the test may take.
+	trickle := func(c net.Conn, head string) {
+		tick := time.NewTicker(20 * time.Millisecond)
+		defer tick.Stop()
+		for _, x := range append([]byte(head), make([]byte, patience/(20*time.Millisecond))...) {
+			<-tick.C
 			if _, err := c.Write([]byte{x}); err != nil {
 				return
 			}
 		}
 	}
-	slow := append([]byte{0x10, 100}, make([]byte, 90)...)
 	strangers := map[string]func(net.Conn){
 		"tcp silent":     func(net.Conn) {},
-		"tcp slow":       func(c net.Conn) { trickle(c, slow) },
+		"tcp slow":       func(c net.Conn) { trickle(c, "\x10\xff\x7f") },
 		"ssl silent":     func(net.Conn) {},
-		"ssl slow":       func(c net.Conn) { trickle(c, append([]byte{22, 3, 1, 0, 100}, make([]byte, 90)...)) },
+		"ssl slow":       func(c net.Conn) { trickle(c, "\x16\x03\x01\x3f\xff") },
 		"ssl no connect": func(c net.Conn) { tls.Client(c, &tls.Config{InsecureSkipVerify: true}).Handshake() },
 		"ws silent":      func(net.Conn) {},
-		"ws slow": func(c net.Conn) {
-			trickle(c, []byte("GET / HTTP/1.1\r\nHost: x\r\nX-Padding: "+string(make([]byte, 60))))
-		},
-		"ws no upgrade": func(c net.Conn) { fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") },
+		"ws slow":        func(c net.Conn) { trickle(c, "GET / HTTP/1.1\r\nHost: x\r\nX-Padding: ") },
+		"ws no upgrade":  func(c net.Conn) { fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\n\r\n") },
 		"ws no connect": func(c net.Conn) {
 			fmt.Fprint(c, "GET / HTTP/1.1\r\nHost: x\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\nSec-WebSocket-Key: AAAAAAAAAAAAAAAAAAAAAA==\r\nSec-WebSocket-Protocol: mqtt\r\n\r\n")
 		},
@@ -246,15 +239,14 @@ func TestStrangersAreCutOff(t *testing.T) {
 				return
 			}
 			defer c.Close()
-			began := time.Now()
 			go act(c)
-			c.SetReadDeadline(began.Add(patience))
+			c.SetReadDeadline(time.Now().Add(patience))
 			b := make([]byte, 4096)
 			for err == nil {
 				_, err = c.Read(b)
 			}
-			if took := time.Since(began); took > 3*time.Second {
-				t.Errorf("%s: was there for %v", name, took)
+			if errors.Is(err, os.ErrDeadlineExceeded) {
+				t.Errorf("%s: is still there", name)
 			}
 		})
 	}
