@@ -159,7 +159,7 @@ func ownPorts(t *testing.T, dir string) map[string]string {
 	for _, file := range files {
 		text := loopbackPort.ReplaceAllStringFunc(contents(t, file), func(addr string) string {
 			if ports[addr] == "" {
-				ports[addr] = "127.0.0.1:" + freePort(t)
+				ports[addr] = "127.0.0.1:" + freePort(t.Cleanup, t.Fatalf)
 			}
 			return ports[addr]
 		})
@@ -251,7 +251,7 @@ func tryOut(t *testing.T, script string) string {
 	shell(t, checkout, home, "git init -q && git add -f . && git -c user.name=t -c user.email=t@localhost commit -qm begin")
 	data := filepath.Join(home, ".local", "state", "clink", "two-sites-0")
 	addr := runClinkd(t, topology, data)
-	there["127.0.0.1:18083"], there["127.0.0.1:1885"] = addr, "127.0.0.1:"+freePort(t)
+	there["127.0.0.1:18083"], there["127.0.0.1:1885"] = addr, "127.0.0.1:"+freePort(t.Cleanup, t.Fatalf)
 	tick, end := time.NewTicker(20*time.Millisecond), time.Now().Add(patience)
 	defer tick.Stop()
 	for !strings.Contains(answered(t, addr, data, "/sites/site-a/cluster/links"), `"replication":{"state":"online"`) {

@@ -50,6 +50,7 @@ var places = map[string]place{
 	"internal/hocon":      {1, both},
 	"internal/etf":        {1, both},
 	"internal/sock":       {1, both},
+	"internal/freeport":   {1, both},
 
 	"topology":     {2, both},
 	"broker/store": {2, actual},

@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
-	"math/rand/v2"
 	"net"
 	"net/http"
 	"os"
@@ -16,12 +15,15 @@ import (
 	"strings"
 	"time"
 
+	"clink/internal/freeport"
+
 	"github.com/eclipse/paho.golang/paho"
 	"github.com/rogpeppe/go-internal/testscript"
 )
 
-// patience bounds every wait of a script for something clinkd does.
-const patience = 20 * time.Second
+// patience bounds every wait of a script for something clinkd does. What clinkd
+// would only do at its next look without being woken comes too late.
+const patience = time.Minute
 
 // daemonCmds are the commands of scripts about clinkd.
 func daemonCmds() map[string]func(*testscript.TestScript, bool, []string) {
@@ -43,7 +45,7 @@ func freePorts(ts *testscript.TestScript, neg bool, args []string) {
 	names, found := args[1:], map[string]string{}
 	pick := func(addr []byte) []byte {
 		if found[string(addr)] == "" {
-			port := freePort(ts)
+			port := freePort(ts.Defer, ts.Fatalf)
 			found[string(addr)] = "127.0.0.1:" + port
 			if len(names) > 0 {
 				ts.Setenv("PORT_"+names[0], port)
@@ -64,18 +66,15 @@ func freePorts(ts *testscript.TestScript, neg bool, args []string) {
 	}))
 }
 
-// freePort returns a port that nobody listened on a moment ago, and none of
-// those (from 32768 up) that the system hands out for port 0.
-func freePort(ts interface{ Fatalf(string, ...any) }) string {
-	for range 100 {
-		port := fmt.Sprint(10000 + rand.IntN(22000))
-		if ln, err := net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			ln.Close()
-			return port
-		}
+// freePort returns a port that nobody listens on, and that is nobody else's
+// until the test ends.
+func freePort(atEnd func(func()), fatalf func(string, ...any)) string {
+	port, give, err := freeport.Take()
+	if err != nil {
+		fatalf("%v", err)
 	}
-	ts.Fatalf("no free port")
-	return ""
+	atEnd(func() { give.Close() })
+	return port
 }
 
 // clinkdRun starts clinkd run with the flags and waits until it is ready:
@@ -84,7 +83,7 @@ func clinkdRun(ts *testscript.TestScript, neg bool, args []string) {
 	if neg {
 		ts.Fatalf("usage: clinkd-run FLAG... DIR")
 	}
-	r := start(ts, "clinkd", append([]string{"run", "--http", "127.0.0.1:0", "--data-dir", ts.MkAbs(".") + "-data"}, args...)...)
+	r := start(ts, "clinkd", append([]string{"run", "--resync", "1h", "--http", "127.0.0.1:0", "--data-dir", ts.MkAbs(".") + "-data"}, args...)...)
 	ts.Setenv("CLINKD_PID", fmt.Sprint(r.cmd.Process.Pid))
 	var out []byte
 	wait(ts, "clinkd to be ready", func() bool {

@@ -17,6 +17,7 @@ import (
 
 	"clink/bench/loadgen"
 	"clink/compiler"
+	"clink/internal/freeport"
 	"clink/topic"
 
 	"go.uber.org/goleak"
@@ -44,7 +45,7 @@ func TestMain(m *testing.M) {
 }
 
 func TestProcessIsStoppedByItsContext(t *testing.T) {
-	addrs, err := freePorts(1)
+	addrs, err := freeport.Addresses(1)
 	if err != nil {
 		t.Fatal(err)
 	}

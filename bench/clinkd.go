@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+
+	"clink/internal/freeport"
 )
 
 // buildClinkd builds the daemon of this checkout.
@@ -61,7 +63,7 @@ func writeTopology(dir, a, b, viaA, viaB string) error {
 // between them if the link shall be cut.
 func (s *stage) clinkdPair(cuttable bool) maker {
 	return maker{ourName, func(ctx context.Context, dir string) (*pair, error) {
-		addrs, err := freePorts(4)
+		addrs, err := freeport.Addresses(4)
 		if err != nil {
 			return &pair{}, err
 		}
@@ -94,7 +96,7 @@ sites: node: {
 // clinkdNode is one site, with further flags of clinkd run.
 func (s *stage) clinkdNode(flags ...string) maker {
 	return maker{ourName, func(ctx context.Context, dir string) (*pair, error) {
-		addrs, err := freePorts(2)
+		addrs, err := freeport.Addresses(2)
 		if err != nil {
 			return &pair{}, err
 		}

@@ -8,6 +8,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"clink/internal/freeport"
 )
 
 // startEcho sends back, line by line, what it is sent.
@@ -95,7 +97,7 @@ func TestCutProxy(t *testing.T) {
 }
 
 func TestCutProxyWithoutTarget(t *testing.T) {
-	addrs, err := freePorts(1)
+	addrs, err := freeport.Addresses(1)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"clink/internal/freeport"
 )
 
 var errNoMosquitto = errors.New(`mosquitto, the peer to compare with, is not installed; on Debian and Ubuntu
@@ -61,7 +63,7 @@ restart_timeout 1
 // mosquittoNode is one broker.
 func (s *stage) mosquittoNode(persistent bool) maker {
 	return maker{"mosquitto", func(ctx context.Context, dir string) (*pair, error) {
-		addrs, err := freePorts(1)
+		addrs, err := freeport.Addresses(1)
 		if err != nil {
 			return &pair{}, err
 		}
@@ -91,7 +93,7 @@ func (s *stage) mosquittoCut(name string, raised bool) maker {
 
 func (s *stage) bridged(name, limits, bridge string, cuttable bool) maker {
 	return maker{name, func(ctx context.Context, dir string) (*pair, error) {
-		addrs, err := freePorts(2)
+		addrs, err := freeport.Addresses(2)
 		if err != nil {
 			return &pair{}, err
 		}

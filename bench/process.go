@@ -109,17 +109,3 @@ func parseStat(line string) (time.Duration, int64) {
 	}
 	return time.Duration(number(14)+number(15)+number(16)+number(17)) * time.Second / ticks, number(24) * int64(os.Getpagesize())
 }
-
-// freePorts returns loopback addresses that nobody listens on now.
-func freePorts(n int) ([]string, error) {
-	var addrs []string
-	for range n {
-		ln, err := net.Listen("tcp", "127.0.0.1:0")
-		if err != nil {
-			return nil, err
-		}
-		defer ln.Close() // all at once in the end, so that no port comes twice
-		addrs = append(addrs, ln.Addr().String())
-	}
-	return addrs, nil
-}

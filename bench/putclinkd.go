@@ -11,6 +11,8 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"clink/internal/freeport"
 )
 
 // A putDaemon is a clinkd whose REST API is written to.
@@ -26,7 +28,7 @@ type putDaemon struct {
 
 // startDaemon runs clinkd over the topology in dir, and waits until it is ready.
 func startDaemon(ctx context.Context, dir, program string, flags ...string) (*putDaemon, error) {
-	addrs, err := freePorts(1)
+	addrs, err := freeport.Addresses(1)
 	if err != nil {
 		return nil, err
 	}

@@ -7,6 +7,8 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+
+	"clink/internal/freeport"
 )
 
 // The sites that are run in one process, and how their link is reached.
@@ -107,7 +109,7 @@ func writeHub(dir string, n int, enable bool) error {
 // startPut runs the two sites over their topology, which is a git repository.
 func startPut(ctx context.Context, dir, program string, commit bool) (*putDaemon, error) {
 	at := filepath.Join(dir, "topology")
-	addrs, err := freePorts(2)
+	addrs, err := freeport.Addresses(2)
 	if err != nil {
 		return nil, err
 	}

@@ -57,14 +57,11 @@ func TestCompileGivesUp(t *testing.T) {
 // An evaluation that does not end in time names the files.
 func TestCompileNamesTheFilesItGaveUpOn(t *testing.T) {
 	slow := one(`import "list"
-_n: list.Range(0, 3000, 1)
-_x: [for a in _n for b in _n {a + b}]
+_n: list.Range(0, 1500, 1)
+_x: [for a in _n for b in _n if a == -1 {b}]
 sites: a: labels: n: "\(len(_x))"`)
 	slow["t.cue"].Data = []byte("package topology\n\n" + strings.TrimPrefix(string(slow["t.cue"].Data), "package topology\n"))
-	_, err := compiler.Compile(context.Background(), slow, compiler.Options{Timeout: 200 * time.Millisecond})
-	if err == nil || !strings.Contains(err.Error(), "t.cue") || !errors.Is(err, context.DeadlineExceeded) {
-		t.Errorf("%v", err)
-	}
+	gaveUp(t, slow, "t.cue")
 }
 
 // What nests deeper than a parser should follow is a finding, and no crash.
@@ -104,7 +101,7 @@ func TestModuleFileIsOnlyRead(t *testing.T) {
 	} {
 		m := files(map[string]string{"a.cue": "import \"example.net/x\"\nsites: a: labels: x: x.x", "b.cue": "sites: b: {}"})
 		m["cue.mod/module.cue"] = &fstest.MapFile{Data: []byte(text)}
-		r, err := compiler.Compile(t.Context(), m, compiler.Options{Timeout: 10 * time.Second})
+		r, err := compiler.Compile(t.Context(), m, compiler.Options{Timeout: time.Minute})
 		if err != nil || !hasRule(r.Findings, "schema") || r.Topology.Sites["b"] == nil {
 			t.Errorf("%s: %v, %+v", name, err, r)
 		}
@@ -260,7 +257,7 @@ func FuzzCompile(f *testing.F) {
 	f.Fuzz(func(t *testing.T, text []byte) {
 		m := files(healthy)
 		m["z.cue"] = &fstest.MapFile{Data: bytes.Clone(text)}
-		r, err := compiler.Compile(context.Background(), m, compiler.Options{Timeout: 10 * time.Second})
+		r, err := compiler.Compile(context.Background(), m, compiler.Options{Timeout: time.Minute})
 		if err != nil {
 			if errors.Is(err, context.DeadlineExceeded) || strings.Contains(err.Error(), "panicked") {
 				t.Fatalf("%v", err)

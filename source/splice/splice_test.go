@@ -325,7 +325,7 @@ func FuzzApply(f *testing.F) {
 	}
 	f.Fuzz(func(t *testing.T, text []byte, site, peer, value string, override bool) {
 		fsys := fstest.MapFS{"a.cue": {Data: text}, "b.cue": {Data: []byte("package topology\n\nsites: a: {}\n")}}
-		now, err := compiler.Compile(t.Context(), fsys, compiler.Options{Timeout: 10 * time.Second})
+		now, err := compiler.Compile(t.Context(), fsys, compiler.Options{Timeout: time.Minute})
 		if err != nil {
 			return
 		}

@@ -60,7 +60,7 @@ func FuzzVet(f *testing.F) {
 // tried runs a command that must end in time, and with words.
 func tried(t *testing.T, args []string, text []byte) {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 30*time.Second)
+	ctx, cancel := context.WithTimeout(t.Context(), 2*time.Minute)
 	defer cancel()
 	var out, errs bytes.Buffer
 	c := command.Command{Stdin: strings.NewReader(""), Stdout: &out, Stderr: &errs}

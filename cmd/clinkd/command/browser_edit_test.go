@@ -61,6 +61,7 @@ func (w work) edited(want string) {
 
 // A pair between two running sites takes a few clicks and two topics.
 func TestBrowserCreatesPair(t *testing.T) {
+	t.Parallel()
 	d, repo := startUnlinked(t)
 	b := newTab(t, openBrowser(t), d, desk)
 	b.signIn(d)
@@ -125,6 +126,7 @@ func startPair(t *testing.T, flags ...string) (*daemon, work, *tab) {
 const topicRow = `[data-field="topics"] li input`
 
 func TestBrowserEditsLink(t *testing.T) {
+	t.Parallel()
 	d, repo, b := startPair(t)
 	a, z := connect(t, d.port("site-a"), "at-a"), connect(t, d.port("site-b"), "at-b")
 
@@ -168,6 +170,7 @@ func TestBrowserEditsLink(t *testing.T) {
 // What the server refuses, and what a probe finds, stands beside the field,
 // and nothing is written.
 func TestBrowserIsRefused(t *testing.T) {
+	t.Parallel()
 	_, repo, b := startPair(t)
 	b.excuse("status of 400", "status of 409")
 	b.click(named("Settings of site-a to site-b"))
@@ -197,6 +200,7 @@ func TestBrowserIsRefused(t *testing.T) {
 }
 
 func TestBrowserMeetsConflict(t *testing.T) {
+	t.Parallel()
 	d, repo, b := startPair(t)
 	b.excuse("status of 412")
 	b.click(named("Settings of site-a to site-b"))

@@ -11,6 +11,7 @@ import (
 
 // A source that cannot be written is said to be so, and what was typed stays.
 func TestBrowserMeetsReadOnlySource(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		t.Skip("only root can mount a directory read-only")
 	}
@@ -42,6 +43,7 @@ func TestBrowserMeetsReadOnlySource(t *testing.T) {
 
 // A value that the source computes is replaced only when that is asked for.
 func TestBrowserOverrides(t *testing.T) {
+	t.Parallel()
 	dir := copyExample(t, "two-sites")
 	file := filepath.Join(dir, "site_a.cue")
 	text, err := os.ReadFile(file)

@@ -30,6 +30,7 @@ func (b *tab) enterKey(name, secret string) {
 }
 
 func TestBrowserSignsIn(t *testing.T) {
+	t.Parallel()
 	d := startExample(t, "two-sites")
 	browser := openBrowser(t)
 	b := newTab(t, browser, d, desk)
@@ -72,6 +73,7 @@ func TestBrowserSignsIn(t *testing.T) {
 // A daemon that ends and comes back while a window is open takes nothing with
 // it; a new process asks for the key anew.
 func TestBrowserOutlivesDaemon(t *testing.T) {
+	t.Parallel()
 	d, repo, b := startPair(t)
 	b.excuse("ERR_CONNECTION", "ERR_INCOMPLETE", "ERR_EMPTY", "ERR_NETWORK", "status of 401", "status of 503")
 	b.click(named("Settings of site-a to site-b"))
@@ -96,6 +98,7 @@ func TestBrowserOutlivesDaemon(t *testing.T) {
 
 // A viewer sees what there is; what changes it is off, and says why.
 func TestBrowserShowsViewer(t *testing.T) {
+	t.Parallel()
 	keys := filepath.Join(t.TempDir(), "keys")
 	if err := os.WriteFile(keys, []byte("olga:right:administrator\nvera:right:viewer\n"), 0o600); err != nil {
 		t.Fatal(err)
@@ -132,6 +135,7 @@ func TestBrowserShowsViewer(t *testing.T) {
 const hostile = `<img src=x onerror=document.title='pwned'><b>bold</b>`
 
 func TestBrowserInjectsNothing(t *testing.T) {
+	t.Parallel()
 	dir := copyExample(t, "two-sites")
 	rewrite(t, dir, func(text string) string {
 		text = strings.ReplaceAll(text, `topics: ["global/#"]`, fmt.Sprintf("topics: [%q]", hostile+"/#"))
@@ -175,6 +179,7 @@ func TestBrowserInjectsNothing(t *testing.T) {
 
 // Many topics are pasted at once, and all of them are there.
 func TestBrowserTakesManyTopics(t *testing.T) {
+	t.Parallel()
 	d, repo, b := startPair(t)
 	const n = 500
 	var all []string
@@ -201,6 +206,7 @@ func TestBrowserTakesManyTopics(t *testing.T) {
 
 // The language and the theme are chosen in the page, and kept.
 func TestBrowserSpeaksChinese(t *testing.T) {
+	t.Parallel()
 	d := startExample(t, "two-sites")
 	b := newTab(t, openBrowser(t), d, look{"", "light", 1400, 868})
 	b.signIn(d)

@@ -99,6 +99,7 @@ func await(answered <-chan int, n int, more time.Duration) <-chan time.Time {
 
 // Whenever the process is killed while it writes, the source is old or new.
 func TestKillUnderWrites(t *testing.T) {
+	t.Parallel()
 	bin, dir, data := build(t), copyExample(t, "two-sites"), t.TempDir()
 	port := thirdSite(t, dir)
 	written := 0
@@ -134,6 +135,7 @@ func TestKillUnderWrites(t *testing.T) {
 
 // With a full disk a write is refused, and the source is as before.
 func TestDiskFull(t *testing.T) {
+	t.Parallel()
 	if runtime.GOOS != "linux" || os.Getuid() != 0 {
 		t.Skip("only root can mount a small file system")
 	}
@@ -183,6 +185,7 @@ func TestDiskFull(t *testing.T) {
 
 // A source that cannot be written, such as a mounted ConfigMap, says so.
 func TestReadOnlySource(t *testing.T) {
+	t.Parallel()
 	if os.Getuid() == 0 {
 		readOnlyMount(t)
 		return

@@ -42,6 +42,7 @@ func (d *daemon) signIn(token string) (int, string, []*http.Cookie) {
 }
 
 func TestTokenSignsInOnce(t *testing.T) {
+	t.Parallel()
 	d := start(t, copyExample(t, "two-sites"), t.TempDir(), "--log-level", "debug")
 	m := dashboardLine.FindStringSubmatch(d.out.String())
 	if m == nil || m[1] != d.http || len(m[2]) < 22 { // 128 bits
@@ -77,6 +78,7 @@ func TestTokenSignsInOnce(t *testing.T) {
 
 // An edit is told as what it changed, without the credentials in the source.
 func TestRevisionTellsWhatItChanged(t *testing.T) {
+	t.Parallel()
 	d := startExample(t, "two-sites")
 	type detail struct {
 		Revision, Before, Diff string
@@ -129,6 +131,7 @@ func TestRevisionTellsWhatItChanged(t *testing.T) {
 
 // After a restart the list is still there, the differences are not.
 func TestRevisionsOfAnEarlierRun(t *testing.T) {
+	t.Parallel()
 	dir, data := copyExample(t, "two-sites"), t.TempDir()
 	d := start(t, dir, data)
 	var before, after []struct{ Revision string }
@@ -149,6 +152,7 @@ func TestRevisionsOfAnEarlierRun(t *testing.T) {
 }
 
 func TestSourceOfLinks(t *testing.T) {
+	t.Parallel()
 	d := startExample(t, "two-sites")
 	type block struct {
 		File string
@@ -194,6 +198,7 @@ func TestSourceOfLinks(t *testing.T) {
 }
 
 func TestPictureFlowsAndACL(t *testing.T) {
+	t.Parallel()
 	d := start(t, copyExample(t, "two-sites"), t.TempDir(), "--site", "site-a")
 	var all struct{ Flows []flow.Flow }
 	d.get("/flows", &all)
@@ -220,6 +225,7 @@ func TestPictureFlowsAndACL(t *testing.T) {
 
 // A dry run tells what it would let through, and writes nothing.
 func TestDryRunTellsFlowsThatChange(t *testing.T) {
+	t.Parallel()
 	d := startExample(t, "two-sites")
 	_, text := d.text("/sites/site-b/cluster/links/site-a")
 	var l map[string]any
@@ -257,6 +263,7 @@ func TestDryRunTellsFlowsThatChange(t *testing.T) {
 
 // Figures come as long as one reads them, at both ends of what flows.
 func TestRatesOfLinks(t *testing.T) {
+	t.Parallel()
 	d := startExample(t, "two-sites")
 	d.online("site-a", "site-b")
 	d.online("site-b", "site-a")
@@ -315,6 +322,7 @@ func TestRatesOfLinks(t *testing.T) {
 
 // Where it listens everywhere, the dashboard is where a browser can open it.
 func TestDashboardAddress(t *testing.T) {
+	t.Parallel()
 	var out safeBuffer
 	ctx, cancel := context.WithCancel(t.Context())
 	defer cancel()

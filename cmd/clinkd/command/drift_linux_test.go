@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
-	"math/rand/v2"
 	"net"
 	"os"
 	"path/filepath"
@@ -17,6 +16,7 @@ import (
 	"testing"
 	"time"
 
+	"clink/internal/freeport"
 	"clink/source"
 	"clink/topology"
 )
@@ -24,7 +24,7 @@ import (
 // eventually waits for what comes about by itself.
 func eventually(t *testing.T, what string, ok func() bool) {
 	t.Helper()
-	end, tick := time.NewTimer(20*time.Second), time.NewTicker(5*time.Millisecond)
+	end, tick := time.NewTimer(time.Minute), time.NewTicker(5*time.Millisecond)
 	defer end.Stop()
 	defer tick.Stop()
 	for !ok() {
@@ -40,11 +40,14 @@ func eventually(t *testing.T, what string, ok func() bool) {
 func startPair(t *testing.T) *daemon {
 	t.Helper()
 	dir, data := t.TempDir(), t.TempDir()
-	base := 10000 + rand.IntN(20000)
+	at, err := freeport.Addresses(2)
+	if err != nil {
+		t.Fatal(err)
+	}
 	text := "package topology\n"
 	for i, s := range []string{"a", "b"} {
-		text += fmt.Sprintf("sites: %s: {listeners: mqtt: bind: \"127.0.0.1:%d\", cluster: links: %s: {server: \"127.0.0.1:%d\", topics: [\"t/#\"]}}\n",
-			s, base+i, []string{"b", "a"}[i], base+1-i)
+		text += fmt.Sprintf("sites: %s: {listeners: mqtt: bind: %q, cluster: links: %s: {server: %q, topics: [\"t/#\"]}}\n",
+			s, at[i], []string{"b", "a"}[i], at[1-i])
 	}
 	if err := os.WriteFile(filepath.Join(dir, "sites.cue"), []byte(text), 0o600); err != nil {
 		t.Fatal(err)

@@ -105,6 +105,7 @@ func emqxSites(t *testing.T) (dir string, ports map[string]string) {
 // The captured script, as it stands but for the link to itself, runs against
 // one site. The link comes up when the other site's user has run his half.
 func TestScriptOfAnEMQXUser(t *testing.T) {
+	t.Parallel()
 	dir, ports := emqxSites(t)
 	d := start(t, dir, t.TempDir(), "--site", "clR")
 	others := start(t, dir, t.TempDir(), "--site", "clA", "--site", "clB")
@@ -165,6 +166,7 @@ func TestScriptOfAnEMQXUser(t *testing.T) {
 // A password in clear comes back as the reference that stands in the source now:
 // that is where clinkd's answer differs from EMQX's asterisks.
 func TestPasswordOfAnEMQXUser(t *testing.T) {
+	t.Parallel()
 	dir, ports := emqxSites(t)
 	d := start(t, dir, t.TempDir(), "--site", "clR")
 	want := goldens(t, ports)["PUT password"]

@@ -43,6 +43,7 @@ func (d *daemon) sendAs(method, path, key, body string) (int, string) {
 
 // Whatever renews certificates does not restart clinkd.
 func TestRESTCertificateIsReadAgain(t *testing.T) {
+	t.Parallel()
 	certs := t.TempDir()
 	ca := issue(t, certs, "ca", "authority", nil)
 	issue(t, certs, "rest", "rest", ca)
@@ -119,6 +120,7 @@ func repository(t *testing.T, dir string) func(args ...string) string {
 // A hook that hangs does not hold up the end of the process, and costs neither
 // the edit nor its commit.
 func TestStopDuringACommit(t *testing.T) {
+	t.Parallel()
 	dir, data := copyExample(t, "two-sites"), t.TempDir()
 	git := repository(t, dir)
 	begun := filepath.Join(t.TempDir(), "begun")
@@ -141,7 +143,9 @@ func TestStopDuringACommit(t *testing.T) {
 	if code := d.stop(); code != 0 {
 		t.Errorf("clinkd ended with %d", code)
 	}
-	if took := time.Since(began); took > 10*time.Second {
+	// It gives up on the commit within some seconds, long before the time that a
+	// commit has otherwise. How many more it takes is up to the machine.
+	if took := time.Since(began); took > 25*time.Second {
 		t.Errorf("clinkd took %v to stop", took)
 	}
 	<-answered
@@ -171,6 +175,7 @@ func (d *daemon) server(site, peer string) string {
 
 // A write that cannot come into force is answered all the same, and why is told.
 func TestAWriteBehindABrokenSourceTellsWhy(t *testing.T) {
+	t.Parallel()
 	d := startExample(t, "two-sites")
 	server := d.server("site-a", "site-b")
 	d.edit("site_b.cue", "package topology", "package topology // saved\n{")

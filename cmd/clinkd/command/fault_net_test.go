@@ -28,7 +28,7 @@ func longOrSkip(t *testing.T) {
 func TestFaultResets(t *testing.T) {
 	t.Parallel()
 	r := linked(t, "")
-	for i := range longOr(8, 60) {
+	for i := range longOr(fewer(8), 60) {
 		r.a.road.reset()
 		r.b.road.reset()
 		if i%2 == 0 { // every other time before anything is well again

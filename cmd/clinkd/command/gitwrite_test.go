@@ -49,7 +49,7 @@ func startGit(t *testing.T, flags ...string) (*daemon, work) {
 // listen subscribes to the daemon's events, and returns what waits for one.
 func (d *daemon) listen() (next func(kind string) event) {
 	d.t.Helper()
-	ctx, cancel := context.WithTimeout(d.t.Context(), 3*deadline)
+	ctx, cancel := context.WithTimeout(d.t.Context(), 10*deadline)
 	d.t.Cleanup(cancel)
 	req, err := http.NewRequestWithContext(ctx, "GET", "http://"+d.http+"/events", nil)
 	if err != nil {
@@ -90,6 +90,7 @@ func TestEachWriteIsACommit(t *testing.T) {
 	n := long(40, 1000)
 	heap := func() uint64 {
 		runtime.GC()
+		runtime.GC() // what pools have kept goes with the second
 		var m runtime.MemStats
 		runtime.ReadMemStats(&m)
 		return m.HeapInuse
@@ -102,9 +103,7 @@ func TestEachWriteIsACommit(t *testing.T) {
 			at, goroutines = heap(), runtime.NumGoroutine()
 		}
 	}
-	if grown := int64(heap()) - int64(at); grown > 8<<20 {
-		t.Errorf("the heap grew by %d bytes in %d writes", grown, n/2)
-	}
+	until(t, "the heap to be hardly more than after half of the writes", func() bool { return heap() < at+8<<20 })
 	until(t, "the goroutines to be no more than before", func() bool { return runtime.NumGoroutine() <= goroutines+5 })
 	if got := repo.git("rev-list", "--count", "HEAD"); got != fmt.Sprint(n+1) {
 		t.Errorf("%s commits after %d writes", got, n)
@@ -140,6 +139,7 @@ func (d *daemon) keyName() string {
 
 // What is staged, changed or checked out by somebody else stays his.
 func TestCommitBesideOthersWork(t *testing.T) {
+	t.Parallel()
 	d, repo := startGit(t)
 	d.edit("site_a.cue", "// Anybody on this", "// Everybody on this")
 	repo.git("add", "site_a.cue")
@@ -169,6 +169,7 @@ func TestCommitBesideOthersWork(t *testing.T) {
 
 // During a rebase the edit takes effect; it is committed when that is over.
 func TestCommitDuringARebase(t *testing.T) {
+	t.Parallel()
 	d, repo := startGit(t)
 	for i, text := range []string{"one", "two"} {
 		if i == 1 {
@@ -217,6 +218,7 @@ func TestCommitDuringARebase(t *testing.T) {
 
 // A hook that refuses holds up the commit, not the edit.
 func TestFailingHook(t *testing.T) {
+	t.Parallel()
 	d, repo := startGit(t)
 	hook := filepath.Join(d.dir, ".git", "hooks", "pre-commit")
 	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho the hook says no >&2\nexit 1\n"), 0o755); err != nil {
@@ -245,6 +247,7 @@ func TestFailingHook(t *testing.T) {
 }
 
 func TestGitCommitWithoutARepository(t *testing.T) {
+	t.Parallel()
 	dir := copyExample(t, "two-sites")
 	d, _ := launch(t, dir, t.TempDir(), "--git-commit")
 	until(t, "the end", func() bool { return strings.Contains(d.log.String(), "--git-commit") })
@@ -256,6 +259,7 @@ func TestGitCommitWithoutARepository(t *testing.T) {
 // A git-sync that knows nothing of our commits is told of when it sets the tree
 // back.
 func TestResetUnderTheDaemon(t *testing.T) {
+	t.Parallel()
 	d, repo := startGit(t)
 	next := d.listen()
 	d.putTopics("global/#", "kept/#")
@@ -281,6 +285,7 @@ func TestResetUnderTheDaemon(t *testing.T) {
 
 // An edit that is on disk when the process dies is committed by the next one.
 func TestKillBetweenWriteAndCommit(t *testing.T) {
+	t.Parallel()
 	bin, dir, data := build(t), copyExample(t, "two-sites"), t.TempDir()
 	repo := commitAll(t, dir)
 	reached, gate := filepath.Join(t.TempDir(), "reached"), filepath.Join(t.TempDir(), "gate")

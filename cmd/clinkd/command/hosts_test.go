@@ -9,6 +9,7 @@ import (
 
 // The names that the REST API answers to, and one that it does not.
 func TestHostsOfTheAPI(t *testing.T) {
+	t.Parallel()
 	d := start(t, copyExample(t, "two-sites"), t.TempDir(), "--http-host", "clink.example.net")
 	own, err := os.Hostname()
 	if err != nil {

@@ -41,7 +41,7 @@ func build(t *testing.T) string {
 func spawn(t *testing.T, bin, dir, data, site string, flags ...string) *process {
 	t.Helper()
 	p := &process{daemon: &daemon{t: t, dir: dir, data: data, out: &safeBuffer{}, log: &safeBuffer{}}}
-	flags = append([]string{"run", "--site", site, "--http", "127.0.0.1:0", "--data-dir", data}, flags...)
+	flags = append([]string{"run", "--resync", seldom, "--site", site, "--http", "127.0.0.1:0", "--data-dir", data}, flags...)
 	p.cmd = exec.Command(bin, append(flags, dir)...)
 	p.cmd.Stderr = p.log
 	out, err := p.cmd.StdoutPipe()
@@ -70,6 +70,7 @@ func (p *process) kill() {
 }
 
 func TestLinkHealsAfterKill(t *testing.T) {
+	t.Parallel()
 	bin, dir, data := build(t), copyExample(t, "two-sites"), t.TempDir()
 	a := spawn(t, bin, dir, data, "site-a")
 	b := spawn(t, bin, dir, data, "site-b")

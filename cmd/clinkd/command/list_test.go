@@ -12,6 +12,7 @@ import (
 // The list as a whole: what is left out is deleted on demand only, and the
 // answer is the list.
 func TestPutOfTheList(t *testing.T) {
+	t.Parallel()
 	dir := copyExample(t, "two-sites")
 	port := thirdSite(t, dir)
 	repo := commitAll(t, dir)
@@ -69,6 +70,7 @@ func TestPutOfTheList(t *testing.T) {
 // A PUT of one link reconnects no other, and not even its own where only its
 // topics change.
 func TestPutOfOneLinkTouchesNoOther(t *testing.T) {
+	t.Parallel()
 	d := startExample(t, "hub-and-spoke")
 	since := map[string]string{}
 	look := func(into map[string]string) {

@@ -90,7 +90,7 @@ func (f *fleet) gone(site, peer string) {
 // turned away by the other.
 func TestBothEndsChangeWithoutARefusal(t *testing.T) {
 	t.Parallel()
-	const rounds = 20
+	rounds := fewer(20)
 	both := func(more string) string { return "a>b " + more + "\nb>a " + more }
 	tests := []struct {
 		name    string
@@ -132,7 +132,7 @@ func TestAddressGoesToAnotherSite(t *testing.T) {
 	t.Parallel()
 	f := startFleet(t, "a>b\nb>a")
 	f.online("a", "b")
-	for range 10 {
+	for range fewer(10) {
 		f.ports["b"], f.ports["c"] = f.ports["c"], f.ports["b"]
 		f.save("a>b\nb>a", 1)
 		f.online("a", "b")

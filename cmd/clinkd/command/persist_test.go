@@ -23,6 +23,7 @@ func mosquitto(t *testing.T, name, input string, args ...string) string {
 // A client that went away gets its messages in order, retained ones too, from
 // a clinkd that was killed and started again meanwhile.
 func TestQueueOutlivesKill(t *testing.T) {
+	t.Parallel()
 	for _, tool := range []string{"mosquitto_pub", "mosquitto_sub"} {
 		if _, err := exec.LookPath(tool); err != nil {
 			t.Skipf("%v: Debian's mosquitto-clients has it", err)

@@ -24,6 +24,7 @@ func TestGarbageCollectorTarget(t *testing.T) {
 
 // Profiles are served where they were asked for, and nowhere else.
 func TestProfiles(t *testing.T) {
+	t.Parallel()
 	addr := "127.0.0.1:" + freePort(t)
 	d := start(t, copyExample(t, "two-sites"), t.TempDir(), "--pprof", addr)
 	res, err := http.Get("http://" + addr + "/debug/pprof/goroutine?debug=1")

@@ -32,6 +32,7 @@ func (d *daemon) pushed(repo work) {
 }
 
 func TestPush(t *testing.T) {
+	t.Parallel()
 	d, repo, other := startPushing(t)
 	d.putTopics("global/#", "one/#")
 	d.pushed(repo)
@@ -71,6 +72,7 @@ func TestPush(t *testing.T) {
 
 // Two changes that are each right and wrong together are not pushed.
 func TestPushChecksWhatTheRebaseMakes(t *testing.T) {
+	t.Parallel()
 	d, repo, other := startPushing(t)
 	next := d.listen()
 	path := filepath.Join(other.dir, "site_b.cue")
@@ -102,6 +104,7 @@ func TestPushChecksWhatTheRebaseMakes(t *testing.T) {
 // While a remote cannot be reached, status says what is unpushed, and answers
 // say of a half whose site runs elsewhere that its host cannot see it yet.
 func TestUnpushedIsTold(t *testing.T) {
+	t.Parallel()
 	dir := copyExample(t, "two-sites")
 	repo := commitAll(t, dir)
 	bare := filepath.Join(t.TempDir(), "bare.git")

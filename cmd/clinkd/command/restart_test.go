@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"strconv"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -17,6 +18,7 @@ import (
 // the site that exports, which is published to before its peer has announced
 // anything again. Every message that was acknowledged arrives.
 func TestRestartsLoseNothing(t *testing.T) {
+	t.Parallel()
 	bin := build(t)
 	dir, dataA, dataB := copyExample(t, "two-sites"), t.TempDir(), t.TempDir()
 	(&daemon{t: t, dir: dir}).edit("site_a.cue", `username: "site-a"`, "username: \"site-a\"\n\t\tqueue: sync: \"always\"")
@@ -30,6 +32,12 @@ func TestRestartsLoseNothing(t *testing.T) {
 	flows(t, pub, sub, "global/before")
 
 	stop, acked := make(chan struct{}), make(chan int, 1)
+	var published atomic.Int64
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Logf("%d published, %d arrived\nsite-a says %+v\n%s\nsite-b says\n%s", published.Load(), len(seen), pa.link("site-a", "site-b"), pa.log, pb.log)
+		}
+	})
 	go func() {
 		n := 0
 		for {
@@ -39,11 +47,13 @@ func TestRestartsLoseNothing(t *testing.T) {
 				return
 			default:
 			}
-			if publishNumber(pub, n) != nil {
+			if err := publishNumber(pub, n); err != nil {
+				t.Errorf("publish message %d: %v", n, err)
 				acked <- n
 				return
 			}
 			n++
+			published.Store(int64(n))
 		}
 	}()
 	for n := 0; n < 100; {
@@ -115,7 +125,7 @@ func collect(t *testing.T, sub *client, seen map[int]bool) int {
 		}
 		seen[n] = true
 		return 1
-	case <-time.After(2 * deadline):
+	case <-time.After(deadline):
 		t.Fatalf("nothing comes any more after %d", len(seen))
 		return 0
 	}
@@ -125,7 +135,7 @@ func collect(t *testing.T, sub *client, seen map[int]bool) int {
 func all(t *testing.T, sub *client, seen map[int]bool, numbers int) {
 	t.Helper()
 	for n := range numbers {
-		for late := time.After(2 * deadline); !seen[n]; {
+		for late := time.After(deadline); !seen[n]; {
 			select {
 			case <-late:
 				t.Fatalf("message %d of %d was acknowledged and does not come", n, numbers)

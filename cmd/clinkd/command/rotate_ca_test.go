@@ -11,6 +11,7 @@ import (
 // A new authority of a listener's clients is in force as soon as its file
 // changes; the client that an old one vouched for stays, and comes in no more.
 func TestRotatedClientAuthority(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	own := issue(t, dir, "ca", "authority", nil)
 	issue(t, dir, "a-listener", "a", own)

@@ -85,6 +85,7 @@ func (d *daemon) reconnected(before map[string]string, site, peer string, sites 
 }
 
 func TestRotatedPasswordReconnectsOneLink(t *testing.T) {
+	t.Parallel()
 	d := startExample(t, "three-site-mesh")
 	sites := []string{"emqx-us-east", "emqx-eu-west", "emqx-ap-south"}
 	file := filepath.Join(d.dir, "secrets", "us-east-to-eu-west")
@@ -166,6 +167,7 @@ func issue(t *testing.T, dir, name, cn string, signer *authority) *authority {
 }
 
 func TestRotatedCertificates(t *testing.T) {
+	t.Parallel()
 	dir, names := t.TempDir(), []string{"a", "b", "c"}
 	ca := issue(t, dir, "ca", "authority", nil)
 	ports := map[string]string{}
@@ -220,6 +222,7 @@ func TestRotatedCertificates(t *testing.T) {
 // A key that is half written changes nothing: the connections stay, and what is
 // whole again is used.
 func TestHalfWrittenKey(t *testing.T) {
+	t.Parallel()
 	dir := t.TempDir()
 	ca := issue(t, dir, "ca", "authority", nil)
 	ports := map[string]string{"a": freePort(t), "b": freePort(t)}

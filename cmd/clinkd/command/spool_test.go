@@ -18,6 +18,7 @@ func lastingSession(cp *paho.Connect) {
 // What was acknowledged for a peer that is away outlives a crash: with sync
 // always all of it, with interval what is older than that.
 func TestLinkQueueOutlivesKill(t *testing.T) {
+	t.Parallel()
 	bin := build(t)
 	for sync, unsure := range map[string]time.Duration{"always": 0, "interval": 500 * time.Millisecond} {
 		t.Run(sync, func(t *testing.T) {
@@ -54,7 +55,7 @@ func TestLinkQueueOutlivesKill(t *testing.T) {
 				t.Fatal(err)
 			}
 			next := 0
-			for late := time.After(2 * deadline); next < sure; {
+			for late := time.After(deadline); next < sure; {
 				select {
 				case p := <-sub.got:
 					if p.Topic != "global/after" {

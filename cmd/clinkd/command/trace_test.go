@@ -32,6 +32,7 @@ func (d *daemon) traced(site, body string) (tr topology.Trace) {
 
 // A probe is followed over REST to a site of another clinkd.
 func TestTraceBetweenProcesses(t *testing.T) {
+	t.Parallel()
 	a, b := apart(t)
 	sub := connect(t, b.port("site-b"), "sub")
 	sub.subscribe("global/+", 1)
@@ -55,6 +56,7 @@ func TestTraceBetweenProcesses(t *testing.T) {
 // A link that is told to in the source asks its peer, another clinkd, for what
 // that retains, and is not interrupted by it.
 func TestRetainedIsEdited(t *testing.T) {
+	t.Parallel()
 	a, b := apart(t)
 	pub := connect(t, a.port("site-a"), "pub")
 	if _, err := pub.Publish(t.Context(), &paho.Publish{Topic: "global/kept", QoS: 1, Retain: true, Payload: []byte("kept")}); err != nil && !strings.Contains(err.Error(), "16") {
