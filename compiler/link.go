@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"maps"
+	"math"
 	"slices"
 	"strings"
 	"time"
@@ -43,6 +44,8 @@ func (d decoder) link(peer string, o object) topology.Link {
 		Pos:     d.pos(path),
 		Written: written,
 	}
+	d.sent(l.ClientID, clientIDRoom, append(path, "clientid"))
+	d.sent(l.Username, 0, append(path, "username"))
 	if hasExport {
 		l.Export = filters(o.strings("export"))
 	}
@@ -53,6 +56,21 @@ func (d decoder) link(peer string, o object) topology.Link {
 		l.Address = a[0].String()
 	}
 	return l
+}
+
+// clientIDRoom is what the link's client ids have behind what is configured,
+// such as ":routesync:0123abcd", and some more.
+const clientIDRoom = 64
+
+// sent finds what no MQTT packet can carry in a text that is sent in one.
+func (d decoder) sent(text string, room int, path []string) {
+	const most = math.MaxUint16
+	switch {
+	case strings.ContainsRune(text, 0):
+		d.fault(errors.New("holds the character U+0000, which MQTT allows in no text"), path)
+	case len(text) > most-room:
+		d.fault(fmt.Errorf("is longer than %d bytes, more than MQTT can send", most-room), path)
+	}
 }
 
 func (d decoder) tls(o object, path []string) topology.TLS {
@@ -119,6 +137,8 @@ func (d decoder) inbound(o object, path []string) *topology.Inbound {
 	if o == nil {
 		return nil
 	}
+	d.sent(o.string("clientid"), clientIDRoom, append(path, "clientid"))
+	d.sent(o.string("username"), 0, append(path, "username"))
 	return &topology.Inbound{ClientID: o.string("clientid"), Username: o.string("username"), Password: d.secret(o, "password", path)}
 }
 

@@ -67,7 +67,8 @@ type Refusal struct {
 	Kind     string // NotFound and so on
 	Message  string
 	Findings diagnostic.List
-	Pos      diagnostic.Pos // in the source, where one place is at fault
+	Pos      diagnostic.Pos       // in the source, where one place is at fault
+	Related  []diagnostic.Related // other places that have to do with it
 }
 
 // The kinds of a [Refusal].

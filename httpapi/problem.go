@@ -57,12 +57,13 @@ var refusals = map[string]refusalForm{
 
 // An errorAnswer is EMQX's form of an error, with what clink adds.
 type errorAnswer struct {
-	Code     string          `json:"code"`
-	Message  string          `json:"message"`
-	Findings diagnostic.List `json:"findings,omitempty"`
-	Pos      *diagnostic.Pos `json:"pos,omitempty"`
-	Sites    []string        `json:"sites,omitempty"`
-	Current  json.RawMessage `json:"current,omitempty"` // of a write that came too late; null: there is no such link
+	Code     string               `json:"code"`
+	Message  string               `json:"message"`
+	Findings diagnostic.List      `json:"findings,omitempty"`
+	Pos      *diagnostic.Pos      `json:"pos,omitempty"`
+	Related  []diagnostic.Related `json:"related,omitempty"`
+	Sites    []string             `json:"sites,omitempty"`
+	Current  json.RawMessage      `json:"current,omitempty"` // of a write that came too late; null: there is no such link
 }
 
 // handler is a handler that may refuse its request.
@@ -99,7 +100,7 @@ func (a *api) refuse(w http.ResponseWriter, r *http.Request, err error) {
 }
 
 func (r *Refusal) answer() errorAnswer {
-	a := errorAnswer{Code: refusals[r.Kind].code, Message: r.Error(), Findings: r.Findings}
+	a := errorAnswer{Code: refusals[r.Kind].code, Message: r.Error(), Findings: r.Findings, Related: r.Related}
 	if !r.Pos.IsZero() {
 		a.Pos = &r.Pos
 	}

@@ -238,7 +238,8 @@ func TestRefusedWrites(t *testing.T) {
 	}{
 		{&httpapi.Refusal{Kind: httpapi.NotFound}, 404, []string{`"NOT_FOUND"`, "Cluster link not found"}},
 		{&httpapi.Refusal{Kind: httpapi.Exists}, 400, []string{`"ALREADY_EXISTS"`, "Cluster link already exists"}},
-		{&httpapi.Refusal{Kind: httpapi.Conflict, Message: "server is an expression", Pos: at}, 409, []string{`"CONFLICT"`, "server is an expression", `"pos":{"file":"a.cue","line":3`}},
+		{&httpapi.Refusal{Kind: httpapi.Conflict, Message: "server is an expression", Pos: at, Related: []diagnostic.Related{{Message: "what _s is", Pos: at}}}, 409,
+			[]string{`"CONFLICT"`, "server is an expression", `"pos":{"file":"a.cue","line":3`, `"related":[{"message":"what _s is","pos":{"file":"a.cue","line":3`}},
 		{&httpapi.Refusal{Kind: httpapi.WouldPrune}, 409, []string{`"WOULD_PRUNE"`, "prune=true"}},
 		{&httpapi.Refusal{Kind: httpapi.ReadOnly}, 409, []string{`"READ_ONLY"`}},
 		{&httpapi.Refusal{Kind: httpapi.Invalid, Findings: oneSided}, 400, []string{`"BAD_REQUEST"`, `"findings":[{"rule":"one-sided"`}},

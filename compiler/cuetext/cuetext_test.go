@@ -84,7 +84,7 @@ func written(t *rapid.T, list bool) (text string, names []string) {
 		}
 		if lines && rapid.IntRange(0, 2).Draw(t, "behind") == 0 {
 			b.WriteString(" // of " + name + nl)
-		} else if lines && !comma {
+		} else if lines && !comma && i < n-1 {
 			b.WriteString(nl)
 		}
 	}
@@ -130,6 +130,10 @@ func TestInsertAndRemove(t *testing.T) {
 			if strings.Count(less, other) != strings.Count(text, other) {
 				t.Fatalf("remove %d of\n%s\nlost something of %s:\n%s", i, text, other, less)
 			}
+		}
+		// What follows on its line may be meant too; behind the last, nothing is.
+		if i == len(names)-1 && strings.Contains(less, "// of "+names[i]) {
+			t.Fatalf("remove %d of\n%s\nleft its comment:\n%s", i, text, less)
 		}
 	})
 }

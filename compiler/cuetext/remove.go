@@ -21,10 +21,13 @@ func (b Body) Remove(i int) Edit {
 	case comma > to:
 		to = comma
 	}
+	if i == len(b.elts)-1 && b.first(i) { // only the brace follows: what is said above is said of this one
+		from = skip(b.text, withComments(b.text, from, b.open))
+	}
 	switch {
 	case i > 0 && b.sameLine(i):
 		from = b.elts[i-1][1] // and the comma between
-	case i > 0 && b.first(i) && !b.commentBetween(i):
+	case i > 0 && b.first(i) && !b.commentBetween(i, from):
 		from = b.elts[i-1][1] // and the line's end
 	case !b.first(i):
 		from = b.trimLeft(from)
@@ -32,10 +35,10 @@ func (b Body) Remove(i int) Edit {
 	return Edit{from, to, ""}
 }
 
-// commentBetween reports whether there is a comment between an element and the
-// one before it.
-func (b Body) commentBetween(i int) bool {
-	return bytes.Contains(b.text[b.elts[i-1][1]:b.elts[i][0]], []byte("//"))
+// commentBetween reports whether there is a comment between what is removed with
+// an element, from an offset on, and the one before it.
+func (b Body) commentBetween(i, from int) bool {
+	return bytes.Contains(b.text[b.elts[i-1][1]:from], []byte("//"))
 }
 
 // sameLine reports whether an element begins on the line on which the one

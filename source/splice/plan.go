@@ -92,7 +92,7 @@ func (h *half) find(field ...string) place { return find(h.files, h.linkPath(fie
 // conflict is the refusal of an edit at a node.
 func (h *half) conflict(n ast.Node, field []string, why string) error {
 	return &ConflictError{
-		Pos: cuetext.NodePos(n), Field: strings.Join(field, "."), Why: why, Related: refersTo(h.files, n),
+		Pos: cuetext.NodePos(n), Field: strings.Join(field, "."), Why: why, Related: h.refersTo(n),
 		site: h.Site, peer: h.Peer, kind: ErrConflict,
 	}
 }

@@ -1,6 +1,8 @@
 package splice
 
 import (
+	"maps"
+	"slices"
 	"strings"
 
 	"clink/compiler/cuetext"
@@ -173,6 +175,22 @@ func kind(n ast.Node) string {
 		}
 	}
 	return "an expression"
+}
+
+// refersTo returns the places of what an expression names, in whichever file of
+// the topology.
+func (h *half) refersTo(n ast.Node) []diagnostic.Related {
+	if l := refersTo(h.files, n); len(l) > 0 {
+		return l
+	}
+	files := slices.Clone(h.files)
+	for _, name := range slices.Sorted(maps.Keys(h.s.now.Sources)) {
+		f := &file{name: name}
+		if h.s.files[name] == nil && f.set(h.s.now.Sources[name]) == nil {
+			files = append(files, f)
+		}
+	}
+	return refersTo(files, n)
 }
 
 // refersTo returns the places of what an expression names.

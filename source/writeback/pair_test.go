@@ -1,6 +1,7 @@
 package writeback_test
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -99,5 +100,19 @@ func TestPairFollowsEnable(t *testing.T) {
 	}
 	w.add("on.cue", "package topology\n\n_on: true\n")
 	w.add("b.cue", strings.Replace(tree["b.cue"], "topics: []", "topics: []\n\t\tenable: _on", 1))
-	w.refused(writeback.Conflict, writeback.Request{Op: writeback.Update, Site: "a", Pair: true, Links: []map[string]any{off}})
+	refusal := w.refused(writeback.Conflict, writeback.Request{Op: writeback.Update, Site: "a", Pair: true, Links: []map[string]any{off}})
+	if got := fmt.Sprint(refusal.Pos, refusal.Related); got != "b.cue:10:11 [{what _on is on.cue:3:6}]" {
+		t.Errorf("refused at %s", got)
+	}
+}
+
+// What is set in two places is refused with both.
+func TestTwoPlaces(t *testing.T) {
+	w := newWorld(t)
+	w.add("more.cue", "package topology\n\nsites: \"a\": cluster: links: \"b\": username: \"a\"\n")
+	other := fields(t, strings.Replace(linkToB, `"username":"a"`, `"username":"z"`, 1))
+	refusal := w.refused(writeback.Conflict, writeback.Request{Op: writeback.Update, Site: "a", Links: []map[string]any{other}})
+	if got := fmt.Sprint(refusal.Pos, refusal.Related); got != "a.cue:11:14 [{it is set here too more.cue:3:44}]" {
+		t.Errorf("refused at %s: %v", got, refusal)
+	}
 }

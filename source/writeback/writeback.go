@@ -89,6 +89,7 @@ type Refusal struct {
 	Message  string
 	Findings diagnostic.List // for Invalid: what the change would bring
 	Pos      diagnostic.Pos  // for Conflict
+	Related  []diagnostic.Related
 }
 
 func (r *Refusal) Error() string { return r.Message }
@@ -198,7 +199,7 @@ func refusal(err error) error {
 	var conflict *splice.ConflictError
 	switch {
 	case errors.As(err, &conflict):
-		return &Refusal{Kind: Conflict, Message: conflict.Error(), Pos: conflict.Pos}
+		return &Refusal{Kind: Conflict, Message: conflict.Error(), Pos: conflict.Pos, Related: conflict.Related}
 	case errors.Is(err, source.ErrStale):
 		return refuse(Stale, "%v, again and again: ask again", err)
 	case errors.Is(err, source.ErrUnstable):

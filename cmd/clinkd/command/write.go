@@ -146,7 +146,7 @@ func (w *writer) refused(err error) error {
 	var r *writeback.Refusal
 	switch {
 	case errors.As(err, &r):
-		return &httpapi.Refusal{Kind: r.Kind, Message: r.Message, Findings: r.Findings, Pos: r.Pos}
+		return &httpapi.Refusal{Kind: r.Kind, Message: r.Message, Findings: r.Findings, Pos: r.Pos, Related: r.Related}
 	case errors.Is(err, context.DeadlineExceeded), errors.Is(err, source.ErrUnstable):
 		return &httpapi.Refusal{Kind: httpapi.Unavailable, Message: err.Error() + ": ask again"}
 	}

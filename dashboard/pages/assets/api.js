@@ -3,7 +3,7 @@
 export class ApiError extends Error {
   constructor(status, body, revision) {
     super(body?.message || `HTTP ${status}`);
-    Object.assign(this, { status, code: body?.code ?? '', findings: body?.findings ?? [], current: body?.current, pos: body?.pos, revision });
+    Object.assign(this, { status, code: body?.code ?? '', findings: body?.findings ?? [], current: body?.current, pos: body?.pos, related: body?.related ?? [], revision });
   }
 
   // away: nobody answered, or whoever stands between did.

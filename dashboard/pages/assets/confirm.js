@@ -7,7 +7,7 @@ import * as api from './api.js';
 import { refresh } from './store.js';
 import { wantedLink, external } from './model.js';
 import { modal, notice } from './dialog.js';
-import { diff, flows, finding, loading } from './views.js';
+import { diff, flows, finding, places, loading } from './views.js';
 
 // saved says what came of a write.
 export function saved({ data, status, revision }, words) {
@@ -20,7 +20,7 @@ export function saved({ data, status, revision }, words) {
 
 export function problem(err) {
   const words = err.away ? t('save.away') : err.message;
-  return h('div', { class: 'banner banner-bad', role: 'alert' }, icon('alert'), h('div', {}, words,
+  return h('div', { class: 'banner banner-bad', role: 'alert' }, icon('alert'), h('div', {}, words, places(err),
     err.findings?.length ? h('div', { class: 'finding-list' }, err.findings.map(finding)) : null));
 }
 

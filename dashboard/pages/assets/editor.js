@@ -7,7 +7,7 @@ import * as api from './api.js';
 import { state, on } from './store.js';
 import { wantedLink, siteOf, external, runsHere, half } from './model.js';
 import { modal } from './dialog.js';
-import { diff, flows, finding, stateView, topics, loading } from './views.js';
+import { diff, flows, finding, places, stateView, topics, loading } from './views.js';
 import { linkForm } from './linkform.js';
 import { conflict, differences } from './conflict.js';
 import { fieldOf, useOf, formProblem } from './where.js';
@@ -292,7 +292,7 @@ class Editor {
 
   refused(err) {
     const expression = err.status === 409 && err.code === 'CONFLICT';
-    this.alert('refused', h('div', { class: 'banner banner-bad', role: 'alert' }, icon('alert'), h('div', {}, h('p', {}, err.message), err.pos ? h('code', {}, `${err.pos.file}:${err.pos.line}:${err.pos.column}`) : null,
+    this.alert('refused', h('div', { class: 'banner banner-bad', role: 'alert' }, icon('alert'), h('div', {}, h('p', {}, err.message), places(err),
       expression && !this.override ? button(t('override'), {
         kind: 'small',
         onclick: () => {

@@ -10,14 +10,20 @@ export function severity(level) {
 
 export const place = (pos) => (pos?.file ? `${pos.file}:${pos.line}:${pos.column}` : '');
 
+// places are where a finding or a refusal points at in the source.
+export function places(of) {
+  const related = of.related ?? [];
+  if (!place(of.pos) && !related.length) return null;
+  return h('ul', { class: 'places' }, place(of.pos) && h('li', {}, h('code', {}, place(of.pos))),
+    related.map((one) => h('li', {}, h('code', {}, place(one.pos)), ' ', one.message)));
+}
+
 // finding shows one, with both of its positions.
 export function finding(f) {
   return h('article', { class: `finding finding-${f.severity}` },
     h('div', { class: 'finding-head' }, severity(f.severity), h('code', { class: 'rule' }, f.rule),
       h('span', { class: 'finding-words' }, f.message)),
-    h('ul', { class: 'places' },
-      place(f.pos) && h('li', {}, h('code', {}, place(f.pos))),
-      (f.related ?? []).map((one) => h('li', {}, h('code', {}, place(one.pos)), ' ', one.message))),
+    places(f),
     f.fix && h('p', { class: 'fix' }, h('span', { class: 'tag' }, t('fix')), ' ', f.fix.message));
 }
 
