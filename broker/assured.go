@@ -54,6 +54,7 @@ func (c *client) handAssured(pk *packets.Packet, out *outbox) {
 	}
 	if at {
 		if (c.window == nil || c.window.try(id)) && c.handed(c.conn.putPlain(pk.TopicName, pk.Payload, c.proto, id, out)) {
+			c.reach(pk.Created)
 			return
 		}
 		c.queued.Add(1) // it waits all the same: others were quicker

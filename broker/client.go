@@ -36,10 +36,11 @@ type client struct {
 
 	ended     chan struct{}          // closed when nothing of the connection is left
 	ready     chan struct{}          // closed when stored messages have been sent again
-	resent    chan struct{}          // closed when sendAgain has ended; nil while it has not begun
+	sending   chan struct{}          // closed when sendAgain has ended; nil while it has not begun
 	again     []packets.Packet       // to be sent again; the connecting goroutine's, then sendAgain's
 	late      []packets.Packet       // came while the session was being continued; used like again
-	sent      map[uint16]int64       // what was sent again: Created by packet identifier
+	resent    resent                 // what was sent again
+	reached   atomic.Int64           // Created of the newest message with QoS above 0 that the session's client was sent
 	took      *idle                  // the session it continues
 	heir      atomic.Pointer[client] // the connection that continues its session
 	collected atomic.Bool            // what was late in coming for the session it continues

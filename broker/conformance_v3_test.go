@@ -44,6 +44,7 @@ var conformanceV3 = conformance{
 	"invalid_filters":         filtersV3,
 	"malformed":               malformedV3,
 	"mqtt_31":                 mqtt31,
+	"dup":                     dupOfStored(4),
 }
 
 func basicV3(a string) {
@@ -253,6 +254,12 @@ func malformedV3(a string) {
 		"length of 5 bytes":    {kPublish << 4, 0xff, 0xff, 0xff, 0xff, 1},
 		"topic beyond its end": framed(kPublish<<4, u16(9), []byte("x")),
 		"empty topic":          framed(kPublish<<4, text("")),
+		"PINGREQ with a body":  framed(kPingreq<<4, []byte{0}),
+		"PUBACK with a code":   framed(kPuback<<4, u16(1), []byte{0}),
+		"PUBREC with a code":   framed(kPubrec<<4, u16(1), []byte{0}),
+		"PUBREL with a code":   framed(kPubrel<<4|2, u16(1), []byte{0}),
+		"PUBCOMP with a code":  framed(kPubcomp<<4, u16(1), []byte{0}),
+		"DISCONNECT with code": framed(kDisconnect<<4, []byte{0}),
 	} {
 		p := come(a, 4, hello{id: "p"})
 		p.send(b)

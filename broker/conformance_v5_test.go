@@ -45,6 +45,9 @@ var conformanceV5 = conformance{
 	"enhanced_authentication": authV5,
 	"take_over":               takeOverV5,
 	"ordering":                orderingV5,
+	"dup":                     dupOfStored(5),
+	"retained_after_stored":   retainedAfterStored,
+	"faulty_connect":          faultyConnectV5,
 }
 
 func expiry(seconds uint32) []byte { return property(0x11, u32(seconds)) }
@@ -435,6 +438,7 @@ func malformedV5(a string) {
 		"a second CONNECT":     {hello{id: "p"}.encode(5), 0x82},
 		"CONNACK":              {framed(kConnack<<4, []byte{0, 0}, properties()), 0x82},
 		"topic beyond its end": {framed(kPublish<<4, u16(9), []byte("x")), 0x81},
+		"PINGREQ with a body":  {framed(kPingreq<<4, []byte{0}), 0x81},
 	} {
 		p := come(a, 5, hello{id: "p"})
 		p.send(c.packet)

@@ -307,7 +307,7 @@ func (g *frameGuard) pass(p []byte) bool {
 			}
 			continue
 		}
-		if g.length+int64(g.header) > g.limit.Load() {
+		if g.length+int64(g.header) > g.limit.Load() || !g.check.length(g.length) {
 			return false
 		}
 		g.body, g.header = g.length, 0

@@ -91,6 +91,9 @@ func addrPort(a net.Addr) netip.AddrPort {
 }
 
 func (n *Node) letIn(c *client, pk *packets.Packet) *refusal {
+	if c.conn.frames.check.unfit {
+		return &refusal{packets.ErrProtocolViolation, "a property of the CONNECT comes twice, or has a value that it cannot have"}
+	}
 	if pk.Properties.AuthenticationMethod != "" {
 		return &refusal{packets.ErrBadAuthenticationMethod, "enhanced authentication is not offered"}
 	}
@@ -217,7 +220,7 @@ func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
 		close(c.ready)
 		return
 	}
-	c.resent = make(chan struct{})
+	c.sending = make(chan struct{})
 	h.n.spawn(c.sendAgain)
 }
 

@@ -140,7 +140,8 @@ func TestStoredAndQueuedIsSentOnce(t *testing.T) {
 	n.mu.Lock()
 	c := n.live["d"]
 	n.mu.Unlock()
-	twin := &client{node: n, conn: c.conn, cl: c.cl, proto: 5, ready: make(chan struct{}), sent: map[uint16]int64{5: 70}}
+	twin := &client{node: n, conn: c.conn, cl: c.cl, proto: 5, ready: make(chan struct{})}
+	twin.resent.note(&enginePackets.Packet{PacketID: 5, Created: 70})
 	close(twin.ready)
 	for created, want := range map[int64]bool{70: false, 71: true} {
 		pk := enginePackets.Packet{FixedHeader: enginePackets.FixedHeader{Type: enginePackets.Publish, Qos: 1}, PacketID: 5, Created: created}

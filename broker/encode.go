@@ -130,7 +130,7 @@ func (c *client) encodePublish(pk *packets.Packet) bool {
 			return false // the connection has ended meanwhile
 		}
 	}
-	if mark == 0 && pk.FixedHeader.Qos > 0 && c.sent != nil && c.sent[pk.PacketID] == pk.Created {
+	if mark == 0 && c.repeated(pk) {
 		return false // came while the session was being continued: queued and stored
 	}
 	if pk.Expiry > 0 && pk.Expiry < time.Now().Unix() {
@@ -158,6 +158,9 @@ func (c *client) encodePublish(pk *packets.Packet) bool {
 	}
 	if mark == 0 && c.aliasMax > 0 && limit == 0 {
 		c.alias(pk)
+	}
+	if pk.FixedHeader.Qos > 0 && !c.conn.isClosed() {
+		c.reach(pk.Created)
 	}
 	return true
 }
@@ -291,7 +294,7 @@ const straggle = 100 * time.Millisecond
 // sendAgain sends what was stored for a continued session, oldest first, in a
 // goroutine of its own. New messages wait until it is done.
 func (c *client) sendAgain() {
-	defer close(c.resent)
+	defer close(c.sending)
 	c.node.grace.wait(straggle, c.conn.done)
 	c.again = append(c.again, c.collect()...)
 	c.sendStored()
@@ -301,9 +304,9 @@ func (c *client) sendAgain() {
 
 func (c *client) sendStored() {
 	slices.SortStableFunc(c.again, func(a, b packets.Packet) int { return cmp.Compare(a.Created, b.Created) })
-	c.sent = make(map[uint16]int64, len(c.again))
+	before := c.reached.Load()
 	for _, pk := range c.again {
-		c.sent[pk.PacketID] = pk.Created
+		c.resent.note(&pk)
 		if c.conn.isClosed() {
 			break
 		}
@@ -311,6 +314,7 @@ func (c *client) sendStored() {
 			continue // expired meanwhile
 		}
 		pk.Connect.WillQos = markResend
+		pk.FixedHeader.Dup = pk.Created <= before
 		if c.cl.WritePacket(pk) != nil {
 			break
 		}

@@ -65,13 +65,17 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		c.release(pk.PacketID)
 		return inert(pk), nil
 	case packets.Puback, packets.Pubcomp:
+		c.resent.done(pk.PacketID)
 		if c.window != nil {
 			c.window.release(pk.PacketID)
 		}
 	case packets.Pubrec:
 		c.held.drop(pk.PacketID) // the engine keeps only the identifier
-		if c.window != nil && pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
-			c.window.release(pk.PacketID)
+		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
+			c.resent.done(pk.PacketID)
+			if c.window != nil {
+				c.window.release(pk.PacketID)
+			}
 		}
 	case packets.Disconnect:
 		c.conn.told.Store(true)

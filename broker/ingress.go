@@ -282,6 +282,7 @@ func (c *client) published(f frame, p plainPublish) error {
 
 // acknowledged does what the engine and its hooks do for a PUBACK.
 func (c *client) acknowledged(id uint16) {
+	c.resent.done(id)
 	if c.window != nil {
 		c.window.release(id)
 	}

@@ -32,7 +32,10 @@ func (c *client) keep() {
 func (c *client) record(left int64, w *will, delay time.Duration) *store.Session {
 	s := &store.Session{
 		ID: c.id, Username: c.claim.username, HasUser: c.claim.hasUser, CommonCN: c.claim.commonCN, CertUser: c.claim.certUser, Loopback: c.claim.loopback,
-		Version: c.proto, Expiry: int64(c.expiry / time.Second), Left: left,
+		Version: c.proto, Expiry: int64(c.expiry / time.Second), Left: left, Reached: -1,
+	}
+	if left != 0 {
+		s.Reached = c.reached.Load()
 	}
 	if g := c.granted.Load(); g != nil {
 		s.Peer = g.Peer
@@ -131,6 +134,10 @@ func (n *Node) restoreSession(s *store.Session, clock, now time.Time) bool {
 		return false
 	}
 	c := n.restoredClient(s)
+	c.reached.Store(n.seq.Load()) // perhaps all was sent
+	if s.Left != 0 && s.Reached >= 0 {
+		c.reached.Store(min(s.Reached, n.seq.Load()))
+	}
 	for _, sub := range s.Subscriptions {
 		c.resubscribe(sub)
 	}

@@ -73,6 +73,7 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	s.will = nil
 	c.took = s
 	c.inbound = s.c.inbound
+	c.reached.Store(s.c.reached.Load())
 	c.joinPairs(s.c.cl)
 	s.c.heir.Store(c)
 	return nil
@@ -175,8 +176,8 @@ func (n *Node) leave(c *client) {
 	c.acks.free()
 	if !c.established {
 		n.leaveEarly(c)
-	} else if c.resent != nil {
-		<-c.resent // what it collects must be there for the next connection
+	} else if c.sending != nil {
+		<-c.sending // what it collects must be there for the next connection
 	}
 	if c.session != nil && n.handler != nil && c.established {
 		n.handler.Closed(c.session)

@@ -61,6 +61,7 @@ type checker struct {
 	proto byte   // of the connection; 0 until its CONNECT
 	kept  []byte // of the current body
 	bad   bool   // one was malformed
+	unfit bool   // the CONNECT's properties are a protocol error
 	left  byte   // reason of the DISCONNECT, which the engine misses if nothing follows it
 }
 
@@ -71,9 +72,8 @@ func (k *checker) begin(kind byte) {
 
 // body takes a part of a body, and reports whether all is well so far.
 func (k *checker) body(p []byte, last bool) bool {
-	const level = 9 // bytes that hold the protocol's name and level
-	if k.kind != packets.Subscribe {
-		p = p[:min(len(p), level-len(k.kept))]
+	if k.kind == packets.Disconnect {
+		p = p[:min(len(p), 1-len(k.kept))]
 	}
 	k.kept = append(k.kept, p...)
 	if !last {
@@ -82,6 +82,7 @@ func (k *checker) body(p []byte, last bool) bool {
 	switch k.kind {
 	case packets.Connect:
 		k.proto = protocolLevel(k.kept)
+		k.unfit = !fitConnect(k.kept)
 	case packets.Disconnect:
 		k.left = k.kept[0]
 	default:
@@ -101,6 +102,22 @@ func protocolLevel(body []byte) byte {
 	}
 	return 255
 }
+
+// length reports whether a packet of the current kind may have a body of so many
+// bytes, where the engine does not look.
+func (k *checker) length(n int64) bool {
+	switch k.kind {
+	case packets.Pingreq:
+		k.bad = n != 0
+	case packets.Puback, packets.Pubrec, packets.Pubrel, packets.Pubcomp:
+		k.bad = n > 2 && k.before5()
+	case packets.Disconnect:
+		k.bad = n > 0 && k.before5()
+	}
+	return !k.bad
+}
+
+func (k *checker) before5() bool { return k.proto == 3 || k.proto == 4 }
 
 // fault is why pass refused what it saw.
 func (g *frameGuard) fault() packets.Code {

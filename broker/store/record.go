@@ -62,6 +62,7 @@ type Session struct {
 	Version   byte
 	Expiry    int64 // seconds that it lives on
 	Left      int64 // when its connection ended, in Unix milliseconds; 0: it has one
+	Reached   int64 // Seq of the newest message that it was sent, of sessions without connection; -1: not known
 	Will      *Message
 	WillDelay int64 // seconds
 
@@ -321,13 +322,16 @@ func (s *Session) encode() []byte {
 	for _, t := range []string{s.ID, s.Username, s.CommonCN, s.CertUser, s.Peer} {
 		w.str(t)
 	}
-	w.flags(s.HasUser, s.Loopback, s.Will != nil)
+	w.flags(s.HasUser, s.Loopback, s.Will != nil, s.Reached >= 0)
 	w.b = append(w.b, s.Version)
 	w.num(s.Expiry)
 	w.num(s.Left)
 	if s.Will != nil {
 		w.num(s.WillDelay)
 		w.message(s.Will)
+	}
+	if s.Reached >= 0 {
+		w.num(s.Reached)
 	}
 	return w.b
 }
@@ -338,12 +342,16 @@ func decodeSession(b []byte) (*Session, error) {
 	for _, t := range []*string{&s.ID, &s.Username, &s.CommonCN, &s.CertUser, &s.Peer} {
 		*t = r.str()
 	}
-	will := false
-	r.flags(&s.HasUser, &s.Loopback, &will)
+	will, reached := false, false
+	r.flags(&s.HasUser, &s.Loopback, &will, &reached)
 	s.Version, s.Expiry, s.Left = r.byte(), r.num(), r.num()
 	if will {
 		s.WillDelay = r.num()
 		s.Will = r.message()
+	}
+	s.Reached = -1
+	if reached {
+		s.Reached = r.num()
 	}
 	if s.Expiry < 0 || s.WillDelay < 0 {
 		r.err = errRecord

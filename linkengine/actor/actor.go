@@ -86,6 +86,15 @@ type rejection string
 
 func (r rejection) Error() string { return "the peer rejected the handshake: " + string(r) }
 
+// rejectedFor makes a rejection of a peer's word, which may be anything.
+func rejectedFor(word string) rejection {
+	const most = 200
+	if len(word) > most {
+		word = strings.ToValidUTF8(word[:most], "") + "…"
+	}
+	return rejection(strings.ToValidUTF8(word, "\uFFFD"))
+}
+
 // New returns an actor that does nothing before Run.
 func New(opts Options) *Actor {
 	return &Actor{
@@ -274,7 +283,7 @@ func (v *visit) shake(ctx context.Context) error {
 	}
 	v.opts.Answered(v.began, ack.Error == "" && !ack.NeedBootstrap)
 	if ack.Error != "" {
-		return rejection(ack.Error)
+		return rejectedFor(ack.Error)
 	}
 	v.accepted(ack.Features)
 	return nil

@@ -12,6 +12,7 @@ import (
 	"testing"
 	"testing/synctest"
 	"time"
+	"unicode/utf8"
 
 	"clink/broker"
 	"clink/linkengine/client"
@@ -237,6 +238,19 @@ func TestRejected(t *testing.T) {
 		synctest.Wait()
 		if s := a.Status(); s.State != topology.ReplicationOnline {
 			t.Errorf("%+v", s)
+		}
+	})
+}
+
+// However long a peer's word is, and whatever is in it, it fits into a status
+// and a line of the log.
+func TestLongRejection(t *testing.T) {
+	p := &peer{init: 0x10, reject: "\xff" + strings.Repeat("é", 10_000)}
+	in(t, p, func(t *testing.T, a *Actor, _ *local, lost, answered *atomic.Int64) {
+		time.Sleep(time.Second)
+		s := a.Status()
+		if s.State != topology.ReplicationRejected || len(s.Reason) > 256 || !utf8.ValidString(s.Reason) || !strings.HasSuffix(s.Reason, "é…") {
+			t.Errorf("state %s, reason of %d bytes: %.300q", s.State, len(s.Reason), s.Reason)
 		}
 	})
 }

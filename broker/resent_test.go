@@ -1,0 +1,105 @@
+package broker
+
+import (
+	"fmt"
+	"path/filepath"
+	"slices"
+	"testing"
+)
+
+// What waited for a session and was never sent comes without DUP; what was
+// sent comes with it (MQTT 5.0 §3.3.1.1, MQTT 3.1.1 §3.3.1.1).
+func dupOfStored(v byte) func(string) {
+	return func(a string) {
+		h, most := hello{id: "s", resume: true}, 4
+		if v == 5 {
+			h.props, most = join(expiry(60), property(0x21, u16(2))), 2
+		}
+		s, p := come(a, v, h), come(a, v, hello{id: "p"})
+		s.subscribe(1, "d/#", 2)
+		s.bye()
+		for i := range 4 {
+			p.publish(1+byte(i%2), "d/x", i+1, fmt.Sprint(i))
+		}
+		seen := map[string]bool{}
+		for range 3 {
+			s = come(a, v, h)
+			for range most {
+				m := s.next().message()
+				must(m.dup == seen[m.payload], "message %s: DUP is %v, it was sent before: %v", m.payload, m.dup, seen[m.payload])
+				seen[m.payload] = true
+			}
+			must(len(seen) == most, "%d messages came, not %d", len(seen), most)
+			s.Close()
+		}
+		p.bye()
+	}
+}
+
+// A retained message is sent for a new subscription although the same message
+// was sent again before, under the packet identifier that is now its own.
+func retainedAfterStored(a string) {
+	h := hello{id: "s", resume: true, props: expiry(60)}
+	s, p := come(a, 5, h), come(a, 5, hello{id: "p"})
+	s.subscribe(1, "ra/x", 1)
+	s.bye()
+	p.publishWith(1<<1|fRetain, "ra/x", 1, "kept")
+	for range 2 {
+		s = come(a, 5, h)
+		m := s.take()
+		must(m.payload == "kept" && !m.retain, "got %+v", m)
+		s.ping()
+		s.subscribe(2, "ra/x", 1)
+		m = s.next().message()
+		must(m.payload == "kept" && m.retain, "got %+v", m)
+		s.accept(m)
+		s.ping()
+		s.bye()
+		p.publishWith(1<<1|fRetain, "ra/x", 2, "kept")
+	}
+	p.publishWith(1<<1|fRetain, "ra/x", 3, "")
+	p.bye()
+}
+
+// So it is after a restart.
+func TestDupAfterRestart(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	n, end := once(t, dir)
+	h := hello{id: "s", resume: true, props: join(expiry(600), property(0x21, u16(2)))}
+	numbers := func(s *peer, want ...bool) {
+		var got []bool
+		for range want {
+			got = append(got, s.next().message().dup)
+		}
+		must(slices.Equal(got, want), "DUP is %v, want %v", got, want)
+	}
+	if err := attempt(func() {
+		a := addr(t, n, "tcp")
+		s, p := come(a, 5, h), come(a, 5, hello{id: "p"})
+		s.subscribe(1, "d/#", 1)
+		for i := range 3 {
+			p.publish(1, "d/x", i+1, fmt.Sprint(i))
+		}
+		numbers(s, false, false)
+		s.bye()
+		end()
+
+		n, end = once(t, dir)
+		a = addr(t, n, "tcp")
+		come(a, 5, hello{id: "p"}).publish(1, "d/x", 1, "3")
+		s = come(a, 5, h)
+		numbers(s, true, true)
+		s.answer(kPuback, 1)
+		numbers(s, false)
+		s.Close()
+		awaitGone(t, n, "s")
+		s = come(a, 5, h)
+		numbers(s, true, true)
+		s.answer(kPuback, 2)
+		numbers(s, false)
+		s.bye()
+	}); err != nil {
+		t.Error(err)
+	}
+	end()
+}
