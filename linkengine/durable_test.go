@@ -120,15 +120,7 @@ func TestQueueOnDiskOutlivesTheProcess(t *testing.T) {
 			publishRange(t, p.a, 100, many, short)
 			if end == "killed" { // what the files are at this moment, is what a killed process leaves
 				eventually(t, "all is written", func() bool { return settledFiles(t, diskOf(p.dir, "b")) })
-				eventually(t, "the peer's route is written", func() bool {
-					_, err := os.Stat(filepath.Join(p.dir, "peer-routes"))
-					return err == nil
-				})
-				copied := t.TempDir()
-				if err := os.CopyFS(copied, os.DirFS(p.dir)); err != nil {
-					t.Fatal(err)
-				}
-				p.dir = copied
+				p.dir = asKilled(t, p.dir, "t/#")
 			}
 			p.a.stop()
 			p.a = begin(t, "a", []string{"b"}, keepIn(p.dir))
