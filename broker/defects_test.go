@@ -167,6 +167,7 @@ func TestStoredMessagesComeInOrder(t *testing.T) {
 }
 
 func TestExpiredSessionLeavesNothing(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	n := start(t, Options{}, nil, anyone())
 	d := connect(t, n, "brief", keepSession(1))
 	d.sub(t, "y/1", "$share/g/y/2")

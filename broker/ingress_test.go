@@ -242,6 +242,7 @@ func TestLargeMessagesPassOneThatDoesNotRead(t *testing.T) {
 
 // Plain publishes keep a connection alive, though the engine does not see them.
 func TestPlainPublishesKeepAlive(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	n := start(t, Options{}, nil, anyone())
 	for {
 		pub, _ := connectRaw(t, n, fmt.Sprint("pub", rand.Uint64()), func(c *packets.Connect) { c.KeepAlive = 1 })
