@@ -158,8 +158,8 @@ func settledFiles(t testing.TB, dir string) bool {
 
 // More may wait than memory is to hold, and it comes in order.
 func TestQueueOnDiskIsLongerThanMemory(t *testing.T) {
-	p := sever(t, func(*topology.Link) {})
-	const many = 1200
+	p := sever(t, func(l *topology.Link) { l.PoolSize = 1 }) // whose lane holds 16 MiB in memory
+	const many = 400
 	publishRange(t, p.a, 0, many, func(i int) []byte { return append([]byte(strconv.Itoa(i)+" "), make([]byte, 64<<10)...) })
 	if m := p.a.status(t, "b").Metrics; m.Queuing != many || m.QueueBytes < many*64<<10 {
 		t.Fatalf("%+v", m)
@@ -169,7 +169,7 @@ func TestQueueOnDiskIsLongerThanMemory(t *testing.T) {
 }
 
 func TestFullQueueOnDisk(t *testing.T) {
-	const many = 3000
+	const many = 1000
 	large := func(i int) []byte { return append([]byte(strconv.Itoa(i)+" "), make([]byte, 10_000)...) }
 	for _, when := range []string{forwarder.DropOldest, forwarder.DropNew, forwarder.Block} {
 		t.Run(when, func(t *testing.T) {

@@ -357,7 +357,13 @@ func TestBadSecret(t *testing.T) {
 	eventually(t, "the link comes up", func() bool { return a.status(t, "b").Replication.State == topology.ReplicationOnline })
 }
 
-func TestManyRoutes(t *testing.T) { announceMany(t, 10_000) }
+func TestManyRoutes(t *testing.T) {
+	filters := 10_000
+	if testing.Short() {
+		filters = 3000
+	}
+	announceMany(t, filters)
+}
 
 // BenchmarkBootstrap announces 100,000 filters. Its time is that from the link
 // to the last route; subscribing takes longer.
