@@ -40,7 +40,10 @@ func expectNumbers(t testing.TB, d *device, from, to int) {
 func TestReceiveMaximumNeitherStallsNorLocks(t *testing.T) {
 	for _, qos := range []byte{1, 2} {
 		t.Run(fmt.Sprintf("QoS %d", qos), func(t *testing.T) {
-			const many = 4000
+			many := 4000
+			if testing.Short() {
+				many = 1000
+			}
 			n := start(t, Options{QueueLength: 8192}, nil, anyone())
 			d := connect(t, n, "slow", receiveMax(10))
 			d.sub(t, "a/#")
@@ -113,7 +116,11 @@ func TestReconnectUnderLoad(t *testing.T) {
 	n := start(t, Options{}, nil, anyone())
 	d := connect(t, n, "d", keepSession(60))
 	d.sub(t, "x")
-	for r := range 30 {
+	rounds := 30
+	if testing.Short() {
+		rounds = 8
+	}
+	for r := range rounds {
 		d.drop(t, n, "d")
 		publishNumbers(t, n, "x", r*round, r*round+round/2, 1)
 		var wg sync.WaitGroup
@@ -168,6 +175,7 @@ func TestStoredMessagesComeInOrder(t *testing.T) {
 }
 
 func TestExpiredSessionLeavesNothing(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	n := start(t, Options{}, nil, anyone())
 	d := connect(t, n, "brief", keepSession(1))
 	d.sub(t, "y/1", "$share/g/y/2")

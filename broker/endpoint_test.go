@@ -329,8 +329,9 @@ func TestFrameGuard(t *testing.T) {
 }
 
 func TestStop(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	h := &recorder{held: make(chan struct{}, 1), hold: make(chan struct{})}
-	n, err := New(Options{StopTimeout: 500 * time.Millisecond})
+	n, err := New(Options{StopTimeout: 3 * time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}

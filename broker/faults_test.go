@@ -115,6 +115,7 @@ func TestDrain(t *testing.T) {
 // A client that is silent for one and a half times its keep-alive is gone
 // (MQTT 5.0 §3.1.2.10), and its will goes out.
 func TestHalfOpenClient(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	n := start(t, Options{}, nil, anyone())
 	w := connect(t, n, "watcher")
 	w.sub(t, "will/#")
@@ -177,6 +178,7 @@ func TestTimesAreMonotonic(t *testing.T) {
 }
 
 func TestSysTopics(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	n := start(t, Options{Name: "a/b", SysInterval: time.Second}, nil, anyone())
 	d := connect(t, n, "d")
 	d.sub(t, "$SYS/#")

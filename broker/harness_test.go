@@ -41,10 +41,14 @@ func anyone() Config {
 // start runs a node until the test ends.
 func start(t testing.TB, o Options, h Handler, cfg Config) *Node {
 	t.Helper()
+	if o.StopTimeout == 0 {
+		o.StopTimeout = patience / 2 // a busy machine may need it
+	}
 	n, err := New(o)
 	if err != nil {
 		t.Fatal(err)
 	}
+	n.stall = 10 * patience // nobody is cut off for not reading while the test does something else
 	if h != nil {
 		n.Intercept(h)
 	}

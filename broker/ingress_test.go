@@ -203,13 +203,7 @@ func TestSoon(t *testing.T) {
 // Large messages to a subscriber that does not read cost no more than its
 // limit, and hold up nobody.
 func TestLargeMessagesPassOneThatDoesNotRead(t *testing.T) {
-	n, err := New(Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	n.stall = 10 * patience // it is not to be cut off, however long the test takes
-	apply(t, n, anyone())
-	run(t, n)
+	n := start(t, Options{}, nil, anyone())
 	stuck, _ := connectRaw(t, n, "stuck", nil)
 	stuck.subscribe(1, "large", 0)
 	well, _ := connectRaw(t, n, "well", nil)
@@ -248,6 +242,7 @@ func TestLargeMessagesPassOneThatDoesNotRead(t *testing.T) {
 
 // Plain publishes keep a connection alive, though the engine does not see them.
 func TestPlainPublishesKeepAlive(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	n := start(t, Options{}, nil, anyone())
 	for {
 		pub, _ := connectRaw(t, n, fmt.Sprint("pub", rand.Uint64()), func(c *packets.Connect) { c.KeepAlive = 1 })

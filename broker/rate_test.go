@@ -128,6 +128,7 @@ func TestConnectionRate(t *testing.T) {
 // A client that publishes too fast is read from more slowly. It loses nothing,
 // and its keep-alive does not end it meanwhile; others are not held up.
 func TestClientRates(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	for name, change := range map[string]func(*topology.Listener){
 		"messages": func(l *topology.Listener) { l.MessagesRate = topology.Rate{Count: 10, Per: 24 * time.Hour} },
 		"bytes":    func(l *topology.Listener) { l.BytesRate = topology.Rate{Count: 10 * 104, Per: 24 * time.Hour} },

@@ -69,6 +69,7 @@ func delayedWill(name string, delay uint32) connectOption {
 }
 
 func TestDelayedWill(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	n := start(t, Options{}, nil, anyone())
 	w := connect(t, n, "watcher")
 	w.sub(t, "will/#")

@@ -155,6 +155,7 @@ func TestStoreClockSetBack(t *testing.T) {
 // A delayed will, and the will of a client whose connection ended with the
 // process, are published by the next one.
 func TestStoreKeepsWills(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	dir := filepath.Join(t.TempDir(), "store")
 	n, end := once(t, dir)
 	w := connect(t, n, "watcher", keepSession(3600))

@@ -100,6 +100,7 @@ func TestStoreKeepsSessions(t *testing.T) {
 }
 
 func TestStoreForgets(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	dir := filepath.Join(t.TempDir(), "store")
 	n, end := once(t, dir)
 	connect(t, n, "short", keepSession(1)).drop(t, n, "short")

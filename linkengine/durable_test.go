@@ -120,15 +120,7 @@ func TestQueueOnDiskOutlivesTheProcess(t *testing.T) {
 			publishRange(t, p.a, 100, many, short)
 			if end == "killed" { // what the files are at this moment, is what a killed process leaves
 				eventually(t, "all is written", func() bool { return settledFiles(t, diskOf(p.dir, "b")) })
-				eventually(t, "the peer's route is written", func() bool {
-					_, err := os.Stat(filepath.Join(p.dir, "peer-routes"))
-					return err == nil
-				})
-				copied := t.TempDir()
-				if err := os.CopyFS(copied, os.DirFS(p.dir)); err != nil {
-					t.Fatal(err)
-				}
-				p.dir = copied
+				p.dir = asKilled(t, p.dir, "t/#")
 			}
 			p.a.stop()
 			p.a = begin(t, "a", []string{"b"}, keepIn(p.dir))
@@ -166,8 +158,8 @@ func settledFiles(t testing.TB, dir string) bool {
 
 // More may wait than memory is to hold, and it comes in order.
 func TestQueueOnDiskIsLongerThanMemory(t *testing.T) {
-	p := sever(t, func(*topology.Link) {})
-	const many = 1200
+	p := sever(t, func(l *topology.Link) { l.PoolSize = 1 }) // whose lane holds 16 MiB in memory
+	const many = 400
 	publishRange(t, p.a, 0, many, func(i int) []byte { return append([]byte(strconv.Itoa(i)+" "), make([]byte, 64<<10)...) })
 	if m := p.a.status(t, "b").Metrics; m.Queuing != many || m.QueueBytes < many*64<<10 {
 		t.Fatalf("%+v", m)
@@ -177,7 +169,7 @@ func TestQueueOnDiskIsLongerThanMemory(t *testing.T) {
 }
 
 func TestFullQueueOnDisk(t *testing.T) {
-	const many = 3000
+	const many = 1000
 	large := func(i int) []byte { return append([]byte(strconv.Itoa(i)+" "), make([]byte, 10_000)...) }
 	for _, when := range []string{forwarder.DropOldest, forwarder.DropNew, forwarder.Block} {
 		t.Run(when, func(t *testing.T) {

@@ -34,7 +34,7 @@ func newEngine(t testing.TB, dir string) *Engine {
 
 func waitFor(t testing.TB, ok func() bool) {
 	t.Helper()
-	deadline := time.NewTimer(10 * time.Second)
+	deadline := time.NewTimer(time.Minute)
 	defer deadline.Stop()
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()

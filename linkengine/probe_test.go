@@ -227,6 +227,7 @@ func TestProbeOfWrongName(t *testing.T) {
 // TestProbeOfBystanders has peers that take everything and answer nothing, or
 // accept everything.
 func TestProbeOfBystanders(t *testing.T) {
+	t.Parallel() // it waits more than it works
 	a := begin(t, "a", []string{"b"})
 	silent, sloppy := new(bystander), new(bystander)
 	sloppy.say(accepts)
@@ -235,7 +236,7 @@ func TestProbeOfBystanders(t *testing.T) {
 	addr, _ = silent.stand(t, "a")
 	p := a.engine.Probe(t.Context(), linkTo("b", addr))
 	says(t, p, false, "handshake", "nobody there speaks cluster linking")
-	if ms := p.Steps[len(p.Steps)-1].Millis; ms < 4000 || ms > 7000 {
+	if ms := p.Steps[len(p.Steps)-1].Millis; ms < 4000 || ms > 10_000 {
 		t.Errorf("it waited for %v ms", ms)
 	}
 }
@@ -362,7 +363,7 @@ func TestProbeEndsWithItsContext(t *testing.T) {
 	began := time.Now()
 	p := a.engine.Probe(ctx, linkTo("b", addr))
 	says(t, p, false, p.Steps[len(p.Steps)-1].Name, "the probe was stopped") // the acknowledgement may be faster
-	if took := time.Since(began); took > 3*time.Second {
+	if took := time.Since(began); took > patience {
 		t.Errorf("it took %v", took)
 	}
 }

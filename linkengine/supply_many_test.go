@@ -18,6 +18,9 @@ func TestRetainedSyncOfMany(t *testing.T) {
 	if os.Getenv("CLINK_LONG") != "" {
 		many, live, lowest = 30_000, 2000, 0
 	}
+	if testing.Short() {
+		many, live = 2000, 200
+	}
 	a, b := begin(t, "a", []string{"b"}), begin(t, "b", []string{"a"})
 	for i := range many {
 		if err := a.node.Publish(broker.Message{Topic: fmt.Sprint("kept/", i), Payload: []byte("kept"), QoS: byte(lowest + i%(3-lowest)), Retain: true}); err != nil {

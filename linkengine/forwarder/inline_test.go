@@ -166,7 +166,7 @@ func (p *socketPeer) next(t *testing.T) int {
 	select {
 	case n := <-p.got:
 		return n
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		t.Fatal("no message came")
 		return 0
 	}

@@ -32,7 +32,7 @@ func options(addr string) probe.Options {
 		Cluster: "a", Actor: "clink@a", Prefix: "a", Address: addr,
 		Link:     topology.Link{Name: "b", Username: "u"},
 		Password: func() (string, error) { return secret, nil },
-		Step:     5 * time.Second, Whole: 10 * time.Second,
+		Step:     30 * time.Second, Whole: time.Minute,
 	}
 }
 
@@ -175,7 +175,7 @@ func TestWhatListensThere(t *testing.T) {
 	secured := func(o *probe.Options) {
 		o.TLS = func() (*tls.Config, error) { return &tls.Config{ServerName: "b"}, nil }
 	}
-	hasty := func(o *probe.Options) { o.Step = 200 * time.Millisecond }
+	hasty := func(o *probe.Options) { o.Step = time.Second }
 	both := func(o *probe.Options) { secured(o); hasty(o) }
 	tests := []struct {
 		name   string
@@ -184,9 +184,9 @@ func TestWhatListensThere(t *testing.T) {
 		step   string
 		texts  []string
 	}{
-		{"silence", gone, hasty, "connack", []string{"does not answer CONNECT (no answer within 200ms)"}},
-		{"silence to TLS", gone, both, "tls", []string{"says nothing when it is spoken to in TLS (no answer within 200ms)"}},
-		{"the probe as a whole", gone, func(o *probe.Options) { o.Whole = 100 * time.Millisecond }, "connack", []string{"the probe as a whole took longer than 100ms"}},
+		{"silence", gone, hasty, "connack", []string{"does not answer CONNECT (no answer within 1s)"}},
+		{"silence to TLS", gone, both, "tls", []string{"says nothing when it is spoken to in TLS (no answer within 1s)"}},
+		{"the probe as a whole", gone, func(o *probe.Options) { o.Whole = time.Second }, "connack", []string{"the probe as a whole took longer than 1s"}},
 		{"garbage", says("\x00\x01\x02\x1b[31mgarbage", false), hasty, "connack", []string{`speaks no MQTT (its answer begins "\x00\x01\x02\x1b[31mga`}},
 		{"HTTP", says("HTTP/1.1 400 Bad Request\r\n\r\n", true), nil, "connack", []string{"speaks HTTP, not MQTT"}},
 		{"an echo", func(c net.Conn) { io.Copy(c, c) }, hasty, "connack", []string{"speaks no MQTT"}},
@@ -202,6 +202,7 @@ func TestWhatListensThere(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // some wait for an answer that does not come
 			o := options(serve(t, tt.far))
 			if tt.change != nil {
 				tt.change(&o)
@@ -253,7 +254,7 @@ func TestPermissionAndHandshake(t *testing.T) {
 		{"publish not answered", true, init(func(net.Conn, *packets.Publish) {}), false, "permission", []string{"does not acknowledge"}},
 		{"it fails over it", false, disconnects(0x83), false, "handshake", []string{"implementation specific error (0x83)", "its log says why"}},
 		{"it hangs up", false, init(func(c net.Conn, m *packets.Publish) { c.Close() }), false, "handshake", []string{"ended the connection instead of answering"}},
-		{"no answer", true, init(func(c net.Conn, m *packets.Publish) { puback(c, m, 0x10) }), false, "handshake", []string{"a broker answers, but nobody there speaks cluster linking (no answer within 300ms"}},
+		{"no answer", true, init(func(c net.Conn, m *packets.Publish) { puback(c, m, 0x10) }), false, "handshake", []string{"a broker answers, but nobody there speaks cluster linking (no answer within 1s"}},
 		{"an answer to somebody else", true, init(func(c net.Conn, m *packets.Publish) {
 			puback(c, m, 0)
 			send(c, m.Properties.ResponseTopic, ack("cluster_link_disabled"), []byte("other"))
@@ -278,9 +279,10 @@ func TestPermissionAndHandshake(t *testing.T) {
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel() // some wait for an answer that does not come
 			o := options(serve(t, tt.far.serve))
 			if tt.hasty {
-				o.Step = 300 * time.Millisecond
+				o.Step = time.Second
 			}
 			ends(t, probe.Run(t.Context(), o), tt.ok, tt.step, tt.texts...)
 		})
@@ -317,7 +319,7 @@ func TestManners(t *testing.T) {
 	f := &fake{}
 	probe.Run(t.Context(), options(serve(t, f.serve)))
 	got, bye := f.record()
-	for deadline := time.Now().Add(10 * time.Second); bye == nil && time.Now().Before(deadline); got, bye = f.record() {
+	for deadline := time.Now().Add(time.Minute); bye == nil && time.Now().Before(deadline); got, bye = f.record() {
 		runtime.Gosched()
 	}
 	if string(bye) != "\xe0\x00" {

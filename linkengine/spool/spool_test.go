@@ -402,7 +402,7 @@ func TestDiskRunsFull(t *testing.T) {
 	mu.Lock()
 	full = false
 	mu.Unlock()
-	deadline := time.Now().Add(10 * time.Second)
+	deadline := time.Now().Add(time.Minute)
 	for s.Err() != nil && time.Now().Before(deadline) {
 		time.Sleep(time.Millisecond)
 	}
