@@ -29,7 +29,7 @@ func TestLinkSoak(t *testing.T) {
 	cutter.Go(func() { s.cutAgainAndAgain(soaking) })
 	res, err := loadgen.Run(t.Context(), loadgen.Config{
 		PublishTo: s.a.addr(), SubscribeAt: s.b.addr(), TopicPrefix: "global/soak", Version: 5, QoS: 1, Size: 100,
-		Publishers: 4, Rate: 5000, Duration: length, ConnectWithin: deadline, DrainWithin: time.Minute,
+		Publishers: 4, Rate: 5000, Duration: length, ConnectWithin: deadline, DrainWithin: 2 * time.Minute, Quiet: deadline,
 	})
 	enough()
 	cutter.Wait()
