@@ -76,7 +76,7 @@ func TestCrowdThatIsRefused(t *testing.T) {
 func TestRetainedMessagesAreFetched(t *testing.T) {
 	addr, _ := startBroker(t, true)
 	for _, version := range []byte{4, 5} {
-		c := Config{PublishTo: addr, SubscribeAt: addr, TopicPrefix: "r" + string('0'+version), Version: version}
+		c := Config{PublishTo: addr, SubscribeAt: addr, TopicPrefix: "r" + string('0'+version), Version: version, Quiet: time.Minute}
 		if err := Retain(t.Context(), c, 1234); err != nil {
 			t.Fatal(err)
 		}

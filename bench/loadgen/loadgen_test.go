@@ -55,27 +55,34 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 		for _, qos := range []byte{0, 1} {
 			for _, rate := range []int{0, 2000} {
 				t.Run(fmt.Sprintf("v%d qos %d rate %d", version, qos, rate), func(t *testing.T) {
-					probes := 0
 					var told, early atomic.Uint64
-					res, err := Run(t.Context(), Config{
-						PublishTo: addr, SubscribeAt: addr, Version: version, QoS: qos, Rate: rate, Size: 200,
-						Publishers: 3, Subscribers: 2, Window: 50, WarmUp: 20 * time.Millisecond, Duration: 200 * time.Millisecond,
-						Probe: func() Usage { probes++; return Usage{CPU: time.Duration(probes) * time.Second, RSS: 7} },
-						Delivered: func(published, taken time.Time) {
-							told.Add(1)
-							if taken.Before(published) {
-								early.Add(1)
-							}
-						},
-					})
-					if err != nil {
-						t.Fatal(err)
+					var res Result
+					// On a busy machine nothing may come in so short a time.
+					for measured := 200 * time.Millisecond; res.Delivered == 0 && measured < time.Minute; measured *= 2 {
+						probes := 0
+						told.Store(0)
+						var err error
+						res, err = Run(t.Context(), Config{
+							PublishTo: addr, SubscribeAt: addr, Version: version, QoS: qos, Rate: rate, Size: 200,
+							Publishers: 3, Subscribers: 2, Window: 50, WarmUp: 20 * time.Millisecond, Duration: measured,
+							DrainWithin: time.Minute, Quiet: time.Minute,
+							Probe: func() Usage { probes++; return Usage{CPU: time.Duration(probes) * time.Second, RSS: 7} },
+							Delivered: func(published, taken time.Time) {
+								told.Add(1)
+								if taken.Before(published) {
+									early.Add(1)
+								}
+							},
+						})
+						if err != nil {
+							t.Fatal(err)
+						}
 					}
 					if res.Sent == 0 || res.Received != 2*res.Sent || res.Lost != 0 || res.Duplicates != 0 || res.Reordered != 0 || res.Refused != 0 {
 						t.Errorf("books do not balance: %+v", res)
 					}
 					if res.Delivered == 0 || res.Delivered > res.Received || res.Rate <= 0 {
-						t.Errorf("measured time: %+v", res)
+						t.Fatalf("measured time: %+v", res)
 					}
 					if told.Load() != res.Received || early.Load() > 0 {
 						t.Errorf("told of %d deliveries, %d of them from the future: %+v", told.Load(), early.Load(), res)
@@ -94,14 +101,14 @@ func TestEveryMessageIsAccountedFor(t *testing.T) {
 
 func TestOpenLoopKeepsItsRate(t *testing.T) {
 	addr, _ := startBroker(t, true)
+	began := time.Now()
 	res, err := Run(t.Context(), Config{PublishTo: addr, SubscribeAt: addr, QoS: 1, Rate: 500, Publishers: 2, Duration: time.Second})
 	if err != nil {
 		t.Fatal(err)
 	}
-	// Late timers are made up for, so that only the end can be off. What the
-	// machine does to the measured time stands out only on the low side.
-	if res.Sent > 700 {
-		t.Errorf("500 messages a second were asked for; %d were sent in about a second", res.Sent)
+	// Late timers are made up for; on a busy machine the second itself is longer.
+	if took := time.Since(began); float64(res.Sent) > 500*took.Seconds()+200 {
+		t.Errorf("500 messages a second were asked for; %d were sent in %v", res.Sent, took)
 	}
 }
 
@@ -114,7 +121,7 @@ func TestFaults(t *testing.T) {
 		want   string
 	}{
 		"two brokers that are not linked": {Config{PublishTo: addr, SubscribeAt: other, ConnectWithin: 200 * time.Millisecond}, "nothing published at " + addr + " reached subscriber 0"},
-		"refused":                         {Config{PublishTo: addr, SubscribeAt: closed, ConnectWithin: 10 * time.Second}, "refused the connection with code"},
+		"refused":                         {Config{PublishTo: addr, SubscribeAt: closed, ConnectWithin: time.Minute}, "refused the connection with code"},
 		"reserved topic":                  {Config{PublishTo: addr, SubscribeAt: addr, TopicPrefix: "$LINK/x"}, "subscriber 0 at " + addr},
 		"no broker":                       {Config{PublishTo: addr, SubscribeAt: "127.0.0.1:1"}, "subscriber 0 at 127.0.0.1:1"},
 		"version":                         {Config{Version: 3}, "MQTT version is 3; it must be between 4 and 5"},
@@ -126,6 +133,10 @@ func TestFaults(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			c.config.Duration = 10 * time.Millisecond
 			res, err := Run(t.Context(), c.config)
+			for w := &c.config.ConnectWithin; *w > 0 && *w < time.Minute && err != nil && !strings.Contains(err.Error(), c.want); {
+				*w *= 2 // a busy machine was given up on before it had connected
+				res, err = Run(t.Context(), c.config)
+			}
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("got %+v, %v; want an error with %q", res, err, c.want)
 			}

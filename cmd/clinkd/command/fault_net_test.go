@@ -27,7 +27,7 @@ func longOrSkip(t *testing.T) {
 // CLINK_LONG=1.
 func TestFaultResets(t *testing.T) {
 	t.Parallel()
-	r := linked(t, "")
+	r := linked(t, patient)
 	for i := range longOr(fewer(8), 60) {
 		r.a.road.reset()
 		r.b.road.reset()
@@ -47,7 +47,7 @@ func TestFaultResets(t *testing.T) {
 // recover; new ones do after a while.
 func TestFaultHalfOpen(t *testing.T) {
 	t.Parallel()
-	r := linked(t, `retry_interval: "2s"`)
+	r := linked(t, `retry_interval: "2s", `+patient)
 	for _, p := range []*place{r.a, r.b} {
 		p.road.swallow()
 	}
@@ -69,7 +69,7 @@ func TestFaultFarAway(t *testing.T) {
 
 // farAway has messages flow over roads that may be made long.
 func farAway(t *testing.T, lengthen func(*road)) {
-	r := newRig(t, "max_inflight: 1000")
+	r := newRig(t, "max_inflight: 1000, "+patient)
 	for _, p := range []*place{r.a, r.b} {
 		if lengthen != nil {
 			p.road.set(lengthen)

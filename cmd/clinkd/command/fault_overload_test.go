@@ -14,7 +14,7 @@ func TestFaultFullQueue(t *testing.T) {
 	t.Parallel()
 	for _, policy := range []string{"drop_oldest", "drop_new", "block"} {
 		t.Run(policy, func(t *testing.T) {
-			r := newRig(t, fmt.Sprintf(`pool_size: 1, queue: {max_bytes: "64KB", when_full: %q}`, policy))
+			r := newRig(t, fmt.Sprintf(`pool_size: 1, queue: {max_bytes: "64KB", max_age: "10m", when_full: %q}`, policy))
 			r.begin(r.a)
 			r.begin(r.b)
 			copies := subscribe(t, r.a.addr(), "global/s") // at home, what the peer wants as well
@@ -70,7 +70,7 @@ func (r *rig) stuck(others *stream) {
 // A subscriber at the far side that reads nothing holds up nobody but itself.
 func TestFaultSlowConsumer(t *testing.T) {
 	t.Parallel()
-	r := linked(t, "")
+	r := linked(t, patient)
 	c, err := attach(t.Context(), r.b.addr(), "slow", false)
 	if err != nil {
 		t.Fatal(err)

@@ -1,6 +1,7 @@
 package command_test
 
 import (
+	"bytes"
 	"context"
 	"math/rand/v2"
 	"net"
@@ -26,7 +27,7 @@ func down(l link) bool {
 // of them.
 func TestFaultPeerKilled(t *testing.T) {
 	t.Parallel()
-	r := linked(t, "")
+	r := linked(t, patient)
 	r.b.kill()
 	r.published()
 	r.a.says("that its peer is gone", down)
@@ -115,6 +116,12 @@ func (p *place) signal(s syscall.Signal) {
 func TestFaultBothRestart(t *testing.T) {
 	t.Parallel()
 	r := linked(t, `queue: sync: "always"`)
+	// What the peer wants is written from time to time; for how long it is not
+	// known without that, after a start, depends on how soon the peer starts.
+	until(t, "the peer's routes to be written", func() bool {
+		b, err := os.ReadFile(filepath.Join(r.a.data, "site-a", "peer-routes"))
+		return err == nil && bytes.Contains(b, []byte("global/s/#"))
+	})
 	for range longOr(1, 10) {
 		r.a.kill()
 		r.b.kill()
@@ -133,7 +140,7 @@ func TestFaultBothRestart(t *testing.T) {
 // future behind; the next ones go on from there.
 func TestFaultClockSetBack(t *testing.T) {
 	t.Parallel()
-	r := newRig(t, "")
+	r := newRig(t, patient)
 	file := filepath.Join(r.b.data, "site-b", "incarnation")
 	future := time.Now().Add(24 * time.Hour).UnixMilli()
 	if err := os.MkdirAll(filepath.Dir(file), 0o700); err != nil {
@@ -228,7 +235,7 @@ func booting(s *scripted, c net.Conn) {
 // sent then would be acknowledged and lost, so nothing is.
 func TestFaultPeerBoots(t *testing.T) {
 	t.Parallel()
-	r := linked(t, "")
+	r := linked(t, patient)
 	boot := listen(t, booting)
 	r.b.kill()
 	r.b.road.set(func(w *road) { w.target = boot.addr })
@@ -287,7 +294,7 @@ func TestFaultPeerAnswersGarbage(t *testing.T) {
 // A peer takes messages and acknowledges none.
 func TestFaultPeerNeverAcknowledges(t *testing.T) {
 	t.Parallel()
-	r := linked(t, `retry_interval: "2s"`)
+	r := linked(t, `retry_interval: "2s", `+patient)
 	r.b.road.set(func(w *road) { w.mute = true })
 	unwell := func(l link) bool {
 		return l.Status == "disconnected" && l.NodeStatus[0].Reason == "the peer sent no PUBACK for 2s" && l.Replication.State == "online"

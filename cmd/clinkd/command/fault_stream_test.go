@@ -29,6 +29,8 @@ type stream struct {
 	endSending func()
 	sending    sync.WaitGroup
 	again      atomic.Int64 // messages that a publisher sent more than once
+	paused     atomic.Bool  // nobody begins to send
+	busy       atomic.Int64 // publishers that send
 
 	mu         sync.Mutex
 	seen       map[string]*numbers // by topic
@@ -216,7 +218,14 @@ func (s *stream) publish(ctx context.Context, p *sender) {
 				continue
 			}
 		}
-		if err := c.send(p.topic, n); err != nil {
+		s.busy.Add(1)
+		if s.paused.Load() {
+			s.busy.Add(-1)
+			continue
+		}
+		err := c.send(p.topic, n)
+		s.busy.Add(-1)
+		if err != nil {
 			c.Close()
 			c = nil
 			s.again.Add(1)
@@ -225,6 +234,14 @@ func (s *stream) publish(ctx context.Context, p *sender) {
 		n++
 		p.acked.Store(int64(n))
 	}
+}
+
+// pause keeps the publishers from sending until what it returns is called.
+func (s *stream) pause() (resume func()) {
+	s.t.Helper()
+	s.paused.Store(true)
+	until(s.t, "the publishers to pause", func() bool { return s.busy.Load() == 0 })
+	return func() { s.paused.Store(false) }
 }
 
 // send publishes one number and waits for its acknowledgement.
