@@ -175,6 +175,9 @@ func (k *checker) block(shelf *shelf, b block) {
 		if b.peer != "" && k.t.Sites[b.peer] != nil {
 			d.Sites = append(d.Sites, b.peer)
 		}
+		if b.peer != "" {
+			d.Links = []diagnostic.Scope{{Site: b.site, Peer: b.peer}}
+		}
 		k.add(d)
 	}
 	own := b.peer != "" || b.kind == topology.Embedded // not a listener that somebody else keeps
@@ -280,7 +283,7 @@ func (k *checker) pairing(shelf *shelf, s *topology.Site, l topology.Link) {
 	if !ok || m.Type != topology.SSL {
 		return
 	}
-	d := diagnostic.Diagnostic{Rule: "tls-cert", Severity: diagnostic.Error, Sites: []string{s.Name, l.Name}}
+	d := diagnostic.Diagnostic{Rule: "tls-cert", Severity: diagnostic.Error, Sites: []string{s.Name, l.Name}, Links: []diagnostic.Scope{{Site: s.Name, Peer: l.Name}}}
 	if shown := k.certs(shelf, peer.Name, m.SSL.CertFile); shown != nil {
 		d.Related = related("the certificate is this one", k.place(peer.Name, "listeners", m.Name, "ssl", "certfile"))
 		if l.SSL.Verify == "verify_peer" {

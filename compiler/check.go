@@ -75,7 +75,7 @@ func (k *checker) site(s *topology.Site) {
 			if _, err := parseServer(l.Server); err != nil {
 				k.add(diagnostic.Diagnostic{
 					Rule: ruleSchema, Severity: diagnostic.Error, Message: "server " + err.Error(), Label: "this address",
-					Pos: k.link(s.Name, l.Name, "server"), Sites: []string{s.Name}, Holds: []diagnostic.Scope{scope},
+					Pos: k.link(s.Name, l.Name, "server"), Sites: []string{s.Name}, Holds: []diagnostic.Scope{scope}, Links: []diagnostic.Scope{scope},
 				})
 				k.bad.add(linkPath(s.Name, l.Name, "server"))
 			}
@@ -363,7 +363,11 @@ func (c *compilation) locate(path []string, label bool) (diagnostic.Pos, bool) {
 		}
 		return diagnostic.Pos{}, false
 	}
-	return c.index.valuePos(path...)
+	if p, ok := c.index.valuePos(path...); ok {
+		return p, true
+	}
+	p, ok := c.from[pathKey(path)]
+	return p, ok
 }
 
 // duplicates finds links that are declared in more than one file.

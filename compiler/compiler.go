@@ -133,6 +133,7 @@ func (c *compilation) compile(opts Options) (*Result, error) {
 	c.unknownRules(t, own.names)
 	Derive(t)
 	findings := slices.Concat(c.findings, k.findings, own.findings, c.duplicates())
+	c.settle(findings)
 	findings, waived := c.waive(findings, opts.Now, own.names)
 	res := &Result{
 		Topology: t,
@@ -187,7 +188,7 @@ func grade(l diagnostic.List, policy map[string]diagnostic.Severity) diagnostic.
 		}
 		at := place{d.Rule, d.Message, d.Pos}
 		if i, again := seen[at]; again {
-			graded[i].Holds = slices.Concat(graded[i].Holds, d.Holds)
+			join(&graded[i], d)
 			continue
 		}
 		seen[at] = len(graded)
@@ -200,4 +201,20 @@ func grade(l diagnostic.List, policy map[string]diagnostic.Severity) diagnostic.
 		graded = append(graded, d)
 	}
 	return graded
+}
+
+// join makes of two findings with the same words at the same place one.
+func join(d *diagnostic.Diagnostic, other diagnostic.Diagnostic) {
+	d.Holds, d.Links = slices.Concat(d.Holds, other.Holds), slices.Concat(d.Links, other.Links)
+	const most = 20 // related places: one comprehension makes thousands of links
+	for _, r := range other.Related {
+		if len(d.Related) < most && r.Pos != d.Pos && !slices.Contains(d.Related, r) {
+			d.Related = append(slices.Clip(d.Related), r)
+		}
+	}
+	for _, s := range other.Sites {
+		if !slices.Contains(d.Sites, s) {
+			d.Sites = append(slices.Clip(d.Sites), s)
+		}
+	}
 }

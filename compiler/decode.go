@@ -36,6 +36,7 @@ func (c *compilation) topology() *topology.Topology {
 		stop := c.watch.start("read")
 		if o, ok := read(v).(object); ok {
 			c.decode(t, name, o)
+			c.origins(it.Value(), []string{"sites", name})
 		}
 		stop()
 	}

@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"bytes"
 	"slices"
 	"strconv"
 	"strings"
@@ -45,7 +46,7 @@ func (c *compilation) fit(def, field string, v cue.Value, s *shape, path []strin
 	}
 	defer c.watch.start("schema")()
 	u := constraint.Unify(v)
-	if u.Validate(cue.Concrete(true)) == nil {
+	if amiss(u) == nil {
 		return u, true
 	}
 	before := len(c.findings)
@@ -54,6 +55,15 @@ func (c *compilation) fit(def, field string, v cue.Value, s *shape, path []strin
 		c.leaf(u, s, path)
 	}
 	return u, len(c.findings) == before
+}
+
+// amiss is what keeps a value from being data. Validate alone says nothing of a
+// field that refers to itself without end, where a definition is unified with it.
+func amiss(v cue.Value) error {
+	if err := v.Validate(cue.Concrete(true)); err != nil {
+		return err
+	}
+	return v.Err()
 }
 
 // loseAll counts the files with a misspelt "sites" as left out: what they
@@ -114,7 +124,7 @@ func (c *compilation) walkStruct(v cue.Value, s *shape, path []string, external 
 			if meant := c.unknown(it.Value(), s, at); meant != "" {
 				strange = append(strange, meant)
 			}
-		case it.Value().Validate(cue.Concrete(true)) != nil:
+		case amiss(it.Value()) != nil:
 			c.walk(it.Value(), kid, at, external)
 		}
 	}
@@ -123,7 +133,7 @@ func (c *compilation) walkStruct(v cue.Value, s *shape, path []string, external 
 			c.missing(v, append(slices.Clone(path), name))
 		}
 	}
-	if len(c.findings) == before && v.Validate(cue.Concrete(true)) != nil {
+	if len(c.findings) == before && amiss(v) != nil {
 		c.leaf(v, s, path)
 	}
 }
@@ -146,7 +156,7 @@ func isLink(path []string) bool {
 func (c *compilation) walkList(v cue.Value, s *shape, path []string, external bool) {
 	before := len(c.findings)
 	for i, el := range elements(v) {
-		if el.Validate(cue.Concrete(true)) != nil {
+		if amiss(el) != nil {
 			c.walk(el, s.elem, append(slices.Clone(path), strconv.Itoa(i)), external)
 		}
 	}
@@ -197,10 +207,13 @@ func (c *compilation) missing(v cue.Value, path []string) {
 
 // leaf tells one value that does not fit.
 func (c *compilation) leaf(v cue.Value, s *shape, path []string) {
-	errs := errors.Errors(v.Validate(cue.Concrete(true)))
+	errs := errors.Errors(amiss(v))
 	errs = slices.DeleteFunc(errs, inHelper)
 	if len(errs) == 0 {
 		return
+	}
+	if own := c.contradiction(path); len(own) > 0 {
+		errs = own // and not what the schema says of either value
 	}
 	name := shortPath(path)
 	positions := c.positions(errs)
@@ -213,6 +226,7 @@ func (c *compilation) leaf(v cue.Value, s *shape, path []string) {
 		c.conflicts = append(c.conflicts, path)
 		d.Message = name + " is given two different values"
 		d.Label = "this value"
+		positions = c.ownFirst(positions, path)
 		d.Pos = positions[0]
 		for _, p := range positions[1:] {
 			d.Related = append(d.Related, diagnostic.Related{Message: "and another one here", Pos: p})
@@ -229,6 +243,53 @@ func (c *compilation) leaf(v cue.Value, s *shape, path []string) {
 		d.Message = name + ": " + message(first)
 	}
 	c.fault(d, path)
+}
+
+// contradiction returns the errors of a value that two places of the users'
+// files give differently, whatever the schema says of it.
+func (c *compilation) contradiction(path []string) []errors.Error {
+	errs := errors.Errors(c.root.LookupPath(makePath(path)).Err())
+	if len(errs) == 0 || len(c.positions(errs)) < 2 {
+		return nil
+	}
+	if format, _ := errs[len(errs)-1].Msg(); !strings.HasPrefix(format, "conflicting values") {
+		return nil
+	}
+	return errs
+}
+
+// ownFirst puts the places that are written out at the path before those of
+// templates and comprehensions, which others share; and drops the words for and
+// if, which say nothing of the value, where other places are left.
+func (c *compilation) ownFirst(positions []diagnostic.Pos, path []string) []diagnostic.Pos {
+	var own, rest []diagnostic.Pos
+	decls := c.index.find(path...).declarations()
+	for _, p := range positions {
+		switch {
+		case slices.ContainsFunc(decls, func(d decl) bool { return cuetext.NodePos(d.value).Compare(p) == 0 }):
+			own = append(own, p)
+		case !isClause(c.src.text(p.File), p):
+			rest = append(rest, p)
+		}
+	}
+	if len(own)+len(rest) == 0 {
+		return positions
+	}
+	return append(own, rest...)
+}
+
+// isClause reports whether a word is that of a comprehension's clause.
+func isClause(text []byte, p diagnostic.Pos) bool {
+	line := slices.Collect(bytes.Lines(text))
+	if p.Line < 1 || p.Line > len(line) {
+		return false
+	}
+	rest := line[p.Line-1]
+	if p.Column < 1 || p.Column > len(rest) {
+		return false
+	}
+	rest = rest[p.Column-1:]
+	return bytes.HasPrefix(rest, []byte("for ")) || bytes.HasPrefix(rest, []byte("if "))
 }
 
 func (s *shape) describe() string {
@@ -298,6 +359,9 @@ func (c *compilation) placeOf(v cue.Value, positions []diagnostic.Pos, path []st
 			return cuetext.NodePos(p.decls[0].value)
 		}
 	}
+	if pos := c.originOf(path); !label && !pos.IsZero() {
+		return pos
+	}
 	if len(positions) > 0 {
 		return positions[0]
 	}
@@ -310,7 +374,7 @@ func (c *compilation) placeOf(v cue.Value, positions []diagnostic.Pos, path []st
 // made returns where the user's expression that made a value begins.
 func (c *compilation) made(v cue.Value) diagnostic.Pos {
 	if p := madeAt(v, 4); p.IsValid() {
-		return tokenPos(p, c.src.texts[p.Filename()])
+		return tokenPos(p, c.src.text(p.Filename()))
 	}
 	return diagnostic.Pos{}
 }
@@ -341,7 +405,7 @@ func (c *compilation) positions(errs []errors.Error) []diagnostic.Pos {
 	var l []diagnostic.Pos
 	for _, e := range errs {
 		for _, p := range userPositions(e) {
-			if d := tokenPos(p, c.src.texts[p.Filename()]); !slices.Contains(l, d) {
+			if d := tokenPos(p, c.src.text(p.Filename())); !slices.Contains(l, d) {
 				l = append(l, d)
 			}
 		}

@@ -34,6 +34,7 @@ func (l *loader) read(folder, name string) ([]*ast.File, error) {
 		if err != nil {
 			return nil, err
 		}
+		l.src.imported[file] = text
 		f, pos, why := parseFile(file, text)
 		if why != "" {
 			return nil, fmt.Errorf("%v: %s", pos, why)

@@ -48,6 +48,7 @@ type compilation struct {
 
 	names  map[string]string  // cluster.name by site, where it is declared
 	halves map[halfKey][]byte // what the source gives of links
+	from   origins            // of what no file writes at its own path
 	parts  map[string]*part   // by file, of those that are evaluated alone
 	rest   *part              // of all others
 

@@ -34,6 +34,7 @@ type part struct {
 	masked    map[string]bool
 	declared  map[string]string  // see compilation.names
 	halves    map[halfKey][]byte // what the source gives of links, in JSON
+	from      origins
 }
 
 // A context of CUE holds on to all that was built in it, and to make one costs
@@ -224,7 +225,7 @@ func (p *part) same(c *compilation) bool {
 
 func (c *compilation) part() *part {
 	p := &part{
-		findings: c.findings, lost: c.lost, bad: c.bad, conflicts: c.conflicts, masked: c.masked, declared: c.names, halves: c.halves,
+		findings: c.findings, lost: c.lost, bad: c.bad, conflicts: c.conflicts, masked: c.masked, declared: c.names, halves: c.halves, from: c.from,
 		topology: c.result, fixed: true,
 	}
 	for _, f := range c.files {
@@ -299,7 +300,7 @@ func (c *compilation) runPlain(v cue.Value) bool {
 // join puts the parts together.
 func (c *compilation) join() *topology.Topology {
 	t := &topology.Topology{Sites: map[string]*topology.Site{}, Severity: map[string]diagnostic.Severity{}}
-	c.masked, c.names = map[string]bool{}, map[string]string{}
+	c.masked, c.names, c.from = map[string]bool{}, map[string]string{}, origins{}
 	c.bad = badPaths{map[string]bool{}, map[string]bool{}}
 	for _, f := range c.files {
 		if p := c.parts[f.Filename]; p != nil {
@@ -328,4 +329,5 @@ func (c *compilation) add(t *topology.Topology, p *part) {
 	maps.Copy(c.bad.under, p.bad.under)
 	maps.Copy(c.masked, p.masked)
 	maps.Copy(c.names, p.declared)
+	maps.Copy(c.from, p.from)
 }

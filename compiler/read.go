@@ -33,6 +33,16 @@ type source struct {
 	texts map[string][]byte // the files of the package topology, by name
 	names []string          // in order
 	total int
+
+	imported map[string][]byte // files of packages that are imported, by name
+}
+
+// text is what a file of the package, or of one that it imports, says.
+func (s *source) text(name string) []byte {
+	if text, ok := s.texts[name]; ok {
+		return text
+	}
+	return s.imported[name]
 }
 
 func (s *source) describe() string {
@@ -49,7 +59,7 @@ func readSource(ctx context.Context, fsys fs.FS) (*source, error) {
 	if err != nil {
 		return nil, fmt.Errorf("read the topology directory: %w", err)
 	}
-	s := &source{fsys: fsys, texts: map[string][]byte{}}
+	s := &source{fsys: fsys, texts: map[string][]byte{}, imported: map[string][]byte{}}
 	for _, e := range entries {
 		if !isSource(e) {
 			continue

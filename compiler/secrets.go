@@ -61,6 +61,7 @@ func (k *checker) trySecret(tried map[string]bool, ref secret.Ref, path []string
 	what := strings.Join(path[2:], ".") + " of " + path[1]
 	if isLink(path) {
 		what = fmt.Sprintf("the %s of %s's link to %s", strings.Join(path[5:], "."), path[1], path[4])
+		d.Links = []diagnostic.Scope{{Site: path[1], Peer: path[4]}}
 	}
 	d.Message = what + " " + d.Message
 	if isLink(path) && k.t.Sites[path[4]] != nil && path[4] != path[1] {

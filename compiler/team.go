@@ -159,10 +159,11 @@ func comment(f *ast.Field) string {
 
 // sources are all texts that findings may speak of.
 func (t *team) sources() map[string][]byte {
-	if len(t.texts) == 0 {
+	if len(t.texts)+len(t.c.src.imported) == 0 {
 		return t.c.src.texts
 	}
 	all := maps.Clone(t.c.src.texts)
+	maps.Copy(all, t.c.src.imported)
 	maps.Copy(all, t.texts)
 	return all
 }
@@ -247,7 +248,14 @@ func (t *team) evaluate(top *topology.Topology) (cue.Value, error) {
 	}
 	ctx := cuecontext.New()
 	sites := ctx.CompileBytes(text, cue.Filename(ownPrefix+"facts.cue")).LookupPath(cue.ParsePath("sites"))
-	return ctx.BuildInstance(inst).FillPath(cue.ParsePath("sites"), sites), nil
+	v := ctx.BuildInstance(inst)
+	filled := v.FillPath(cue.ParsePath("sites"), sites)
+	// What cannot be built at all, such as for a name that nobody declares, is
+	// an empty value without an error once it is filled.
+	if err := v.Err(); err != nil && !filled.LookupPath(cue.ParsePath("findings")).Exists() {
+		t.cueFaults(cueerrors.Promote(err, ""), nil)
+	}
+	return filled, nil
 }
 
 // cueFaults tells what CUE says of the rules, at the author's places.
@@ -309,6 +317,7 @@ func (t *team) finding(top *topology.Topology, rule string, i int, x any, at fun
 	switch listener := o.string("listener"); {
 	case peer != "":
 		field = []string{"cluster", "links", peer}
+		d.Links = []diagnostic.Scope{{Site: site, Peer: peer}}
 		if top.Sites[peer] != nil && peer != site {
 			d.Sites = append(d.Sites, peer)
 		}

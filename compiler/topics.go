@@ -89,9 +89,9 @@ func (k *checker) redundantFinding(site string, l topology.Link, f, g topic.Filt
 }
 
 func (k *checker) topicFinding(site string, l topology.Link, field string, i int) diagnostic.Diagnostic {
+	link := []diagnostic.Scope{{Site: site, Peer: l.Name}}
 	return diagnostic.Diagnostic{
-		Severity: diagnostic.Error, Pos: k.element(site, l, field, i),
-		Sites: []string{site}, Holds: []diagnostic.Scope{{Site: site, Peer: l.Name}},
+		Severity: diagnostic.Error, Pos: k.element(site, l, field, i), Sites: []string{site}, Holds: link, Links: link,
 	}
 }
 

@@ -82,7 +82,7 @@ type ruleIn struct{ rule, file string }
 // and those of the links that it speaks of.
 func (c *compilation) concerns(d diagnostic.Diagnostic) []diagnostic.Pos {
 	all := []diagnostic.Pos{d.Pos}
-	for _, s := range d.Holds {
+	for _, s := range slices.Concat(d.Holds, d.Links) {
 		if s.Peer != "" {
 			all = append(all, c.index.labelPos(linkPath(s.Site, s.Peer)...))
 		}

@@ -21,6 +21,7 @@ func (k *checker) word(f found) diagnostic.Diagnostic {
 	}
 	if f.peer != "" {
 		d.Pos = k.link(f.site, f.peer)
+		d.Links = []diagnostic.Scope{{Site: f.site, Peer: f.peer}}
 		if f.peer != f.site && k.t.Sites[f.peer] != nil {
 			d.Sites = append(d.Sites, f.peer)
 		}
@@ -328,6 +329,7 @@ func (k *checker) field(f found, d *diagnostic.Diagnostic) string {
 	d.Pos = k.t.Sites[f.site].Pos
 	if isLink(path) {
 		d.Pos = k.link(f.site, path[4], path[5:]...)
+		d.Links = []diagnostic.Scope{{Site: f.site, Peer: path[4]}}
 		return fmt.Sprintf("the %s of %s's link to %s", strings.Join(path[5:], "."), f.site, path[4])
 	}
 	d.Pos = k.place(f.site, path[2:]...)

@@ -104,6 +104,7 @@ func (k *checker) wordNothing(f found, d *diagnostic.Diagnostic) {
 	d.Pos, d.Label = k.link(f.site, f.peer, "topics"), "nothing is wanted here"
 	d.Message = fmt.Sprintf("%s and %s want nothing from each other: their link carries no message", f.site, f.peer)
 	d.Related = related("nor here", k.link(f.peer, f.site, "topics"))
+	d.Links = append(d.Links, diagnostic.Scope{Site: f.peer, Peer: f.site})
 	d.Help = "put the topic filters that this site wants from the peer into topics, on one side at least"
 }
 

@@ -90,6 +90,11 @@ type Diagnostic struct {
 	Label string  `json:"-"` // words beside the carets of the snippet, such as "this link"
 	Help  string  `json:"-"` // what to do next, one line without the leading "help: "
 	Holds []Scope `json:"-"` // what stays at its last good state if the rule gates
+	Links []Scope `json:"-"` // the links that it is about, wherever Pos is
+
+	// Shared: several sites or links have what is at Pos from there, a template
+	// or a comprehension.
+	Shared bool `json:"-"`
 
 	Waiver string `json:"-"` // the reason why the finding is accepted; "": it is not
 }

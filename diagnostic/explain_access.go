@@ -28,8 +28,8 @@ var accessExplanations = map[string]Explanation{
 		What:   "A reference to a credential cannot be resolved on this host: the file is not there or may not be read, or the environment variable is not set. It is tried for the sites that this host runs, by clinkd and by vet --secrets; a host needs the credentials of its links and of those that come to it.",
 		Why:    "The link cannot connect, or the peer cannot be let in.",
 		EMQX:   "EMQX keeps credentials in its own configuration, and finds a missing file when it connects.",
-		Bad:    "sites: a: cluster: links: b: {server: \"10.0.0.2:1883\", topics: [], username: \"link-a\", password: \"file://secrets/a-to-bb\"}\nsites: b: listeners: mqtt: bind: \"10.0.0.2:1883\"",
-		Mended: "sites: a: cluster: links: b: {server: \"10.0.0.2:1883\", topics: [], username: \"link-a\", password: \"file://secrets/a-to-b\"}\nsites: b: listeners: mqtt: bind: \"10.0.0.2:1883\"",
+		Bad:    "// On this host there is secrets/a-to-b and no other.\nsites: a: cluster: links: b: {server: \"10.0.0.2:1883\", topics: [], username: \"link-a\", password: \"file://secrets/a-to-bb\"}\nsites: b: listeners: mqtt: bind: \"10.0.0.2:1883\"",
+		Mended: "// On this host there is secrets/a-to-b and no other.\nsites: a: cluster: links: b: {server: \"10.0.0.2:1883\", topics: [], username: \"link-a\", password: \"file://secrets/a-to-b\"}\nsites: b: listeners: mqtt: bind: \"10.0.0.2:1883\"",
 	},
 	"redacted-secret": {
 		What:   "A credential in the source is ******, which is how credentials are shown.",

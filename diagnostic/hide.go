@@ -13,6 +13,12 @@ import (
 // and in text that does not parse. References such as file://… are kept, and
 // every line stays a line.
 func Mask(text []byte) []byte {
+	h := hide(text)
+	return h.masked()
+}
+
+// hide finds what of a text must not be shown.
+func hide(text []byte) *hider {
 	h := &hider{text: text}
 	h.fields()
 	// What is not closed swallows what follows: so each line by itself, too.
@@ -23,7 +29,25 @@ func Mask(text []byte) []byte {
 		}
 		at += len(line)
 	}
-	return h.masked()
+	h.sort()
+	return h
+}
+
+func (h *hider) sort() { slices.SortFunc(h.hidden, func(a, b [2]int) int { return a[0] - b[0] }) }
+
+// in returns what is hidden of a part of the text, as ascending byte offsets
+// in that part.
+func (h *hider) in(from, to int) [][2]int {
+	var l [][2]int
+	for _, s := range h.hidden {
+		a, b := max(s[0], from)-from, min(s[1], to)-from
+		if n := len(l); n > 0 && a < l[n-1][1] {
+			l[n-1][1] = max(l[n-1][1], b)
+		} else if a < b {
+			l = append(l, [2]int{a, b})
+		}
+	}
+	return l
 }
 
 // A hider finds credentials in CUE text, by its tokens.
@@ -251,7 +275,6 @@ func (h *hider) hide(from, to int) {
 
 // masked is the text without what is hidden.
 func (h *hider) masked() []byte {
-	slices.SortFunc(h.hidden, func(a, b [2]int) int { return a[0] - b[0] })
 	var out []byte
 	at := 0
 	for _, s := range h.hidden {

@@ -154,6 +154,8 @@ func TestSnippetsHideCredentials(t *testing.T) {
 		{`"a-secret": "hunter"`, `"a-secret": "******"`},
 		{`passwords: "are plural"`, `passwords: "are plural"`},
 		{`password: _other`, `password: _other`},
+		{`password: string | *"hunter"`, `password: string | *"******"`},
+		{`password: "file://x" | *"hunter", pool_size: 0`, `password: "file://x" | *"******", pool_size: 0`},
 	}
 	for _, tt := range tests {
 		end := len(tt.line) + 1
@@ -204,4 +206,28 @@ func TestTextIsInert(t *testing.T) {
 			t.Fatalf("%d lines from one finding:\n%s", lines, b.String())
 		}
 	})
+}
+
+// A credential is not shown where a finding is about it, whatever its field is
+// called.
+func TestTextHidesWhatIsFound(t *testing.T) {
+	for _, tt := range []struct{ line, value, want string }{
+		{`_pass: "hunter"`, `"hunter"`, `_pass: "******"`},
+		{`let p = #"hunter"#`, `#"hunter"#`, `let p = #"******"#`},
+		{`{for s in _s {password: _p}}`, `_p`, `{for s in _s {password: _p}}`},
+	} {
+		at := strings.LastIndex(tt.line, tt.value) + 1
+		pos := diagnostic.Pos{File: "a.cue", Line: 2, Column: at, EndLine: 2, EndColumn: at + len(tt.value)}
+		r := diagnostic.Report{
+			Sources:  map[string][]byte{"a.cue": []byte("package topology\r\n" + tt.line + "\r\n")},
+			Findings: diagnostic.List{{Rule: "literal-secret", Pos: pos}},
+		}
+		var b bytes.Buffer
+		if err := r.WriteText(&b, false); err != nil {
+			t.Fatal(err)
+		}
+		if !strings.Contains(b.String(), "| "+tt.want+"\n") || strings.Contains(b.String(), "hunter") {
+			t.Errorf("no %q in\n%s", tt.want, b.String())
+		}
+	}
 }

@@ -5,6 +5,7 @@ import (
 	"bytes"
 	"fmt"
 	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -19,7 +20,7 @@ import (
 // Whatever in the sources or messages could move a terminal's cursor, hide
 // text or forge a line is written in a visible form instead.
 func (r Report) WriteText(w io.Writer, color bool) error {
-	p := printer{w: bufio.NewWriter(w), color: color, sources: r.Sources, lines: map[string][][]byte{}}
+	p := printer{w: bufio.NewWriter(w), color: color, sources: r.Sources, files: map[string]*shown{}}
 	for _, d := range r.Findings {
 		p.finding(d)
 		p.print("\n")
@@ -54,8 +55,16 @@ type printer struct {
 	w       *bufio.Writer
 	color   bool
 	sources map[string][]byte
-	lines   map[string][][]byte // of the sources looked at so far
-	gutter  int                 // columns for line numbers in the finding at hand
+	files   map[string]*shown // the sources looked at so far
+	gutter  int               // columns for line numbers in the finding at hand
+	secret  Pos               // a credential itself, in the finding at hand
+}
+
+// A shown is a source that snippets are cut from.
+type shown struct {
+	lines [][]byte
+	at    []int // where each begins
+	*hider
 }
 
 func (p *printer) print(parts ...string) {
@@ -72,7 +81,10 @@ func (p *printer) paint(style, s string) string {
 }
 
 func (p *printer) finding(d Diagnostic) {
-	p.gutter = 2
+	p.gutter, p.secret = 2, Pos{}
+	if d.Rule == "literal-secret" {
+		p.secret = d.Pos // however it came to be one, such as through a template
+	}
 	for _, pos := range append(d.places(), d.Pos) {
 		p.gutter = max(p.gutter, len(strconv.Itoa(pos.Line)))
 	}
@@ -134,7 +146,7 @@ func (p *printer) place(pos Pos, message string) {
 // snippet writes the first line of the range with carets under it. A range
 // that goes on below is marked to the end of that line.
 func (p *printer) snippet(pos Pos, label, style string) {
-	line, ok := p.line(pos)
+	line, hidden, ok := p.line(pos)
 	if !ok {
 		return
 	}
@@ -143,7 +155,7 @@ func (p *printer) snippet(pos Pos, label, style string) {
 	if pos.EndLine > pos.Line {
 		to = len(bytes.TrimRight(line, " \t"))
 	}
-	text, pad, carets := excerpt(line, from, to)
+	text, pad, carets := excerpt(line, hidden, from, to)
 	blank := strings.Repeat(" ", p.gutter) + " |"
 	p.print(p.paint(styleGutter, blank), "\n")
 	p.print(p.paint(styleGutter, fmt.Sprintf("%*d |", p.gutter, pos.Line)), text, "\n")
@@ -155,17 +167,40 @@ func (p *printer) snippet(pos Pos, label, style string) {
 	p.print(p.paint(style, mark), "\n")
 }
 
-// line returns the source line of pos without its end.
-func (p *printer) line(pos Pos) ([]byte, bool) {
-	lines, ok := p.lines[pos.File]
-	if !ok {
-		if src, known := p.sources[pos.File]; known {
-			lines = bytes.Split(src, []byte("\n"))
+// line returns the source line of pos without its end, and what of it must not
+// be shown.
+func (p *printer) line(pos Pos) (line []byte, hidden [][2]int, ok bool) {
+	f := p.file(pos.File)
+	if pos.Line < 1 || pos.Line > len(f.lines) || pos.Column < 1 {
+		return nil, nil, false
+	}
+	line = bytes.TrimSuffix(f.lines[pos.Line-1], []byte("\r"))
+	start, h := f.at[pos.Line-1], f.hider
+	if at := start + pos.Column - 1; pos == p.secret && at < len(h.text) {
+		h = &hider{text: h.text, at: at, hidden: slices.Clone(h.hidden)}
+		if t := h.next(); t.kind == tokenString {
+			h.hide(t.from, t.to)
 		}
-		p.lines[pos.File] = lines
+		h.sort()
 	}
-	if pos.Line < 1 || pos.Line > len(lines) || pos.Column < 1 {
-		return nil, false
+	return line, h.in(start, start+len(line)), true
+}
+
+// file returns a source as it is shown, one without lines if it is not known.
+func (p *printer) file(name string) *shown {
+	f := p.files[name]
+	if f != nil {
+		return f
 	}
-	return bytes.TrimSuffix(lines[pos.Line-1], []byte("\r")), true
+	f = &shown{}
+	if text, known := p.sources[name]; known {
+		f.hider, f.lines = hide(text), bytes.Split(text, []byte("\n"))
+		at := 0
+		for _, line := range f.lines {
+			f.at = append(f.at, at)
+			at += len(line) + 1
+		}
+	}
+	p.files[name] = f
+	return f
 }

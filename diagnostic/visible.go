@@ -25,10 +25,10 @@ type cell struct {
 // returns the text, the columns to leave free before the carets, and how many
 // carets mark the bytes from (inclusive) to (exclusive): at least one, at most
 // to one column behind the text.
-func excerpt(line []byte, from, to int) (text string, pad, carets int) {
+func excerpt(line []byte, hidden [][2]int, from, to int) (text string, pad, carets int) {
 	from = min(from, len(line))
 	to = min(max(to, from), len(line))
-	cells, start, width := layout(line, from)
+	cells, start, width := layout(line, hidden, from)
 	var b strings.Builder
 	column := 1
 	b.WriteByte(' ')
@@ -63,9 +63,8 @@ func excerpt(line []byte, from, to int) (text string, pad, carets int) {
 
 // layout turns a line into cells. It returns the column at which byte offset
 // from is shown and the width of the whole, the space behind the bar included.
-func layout(line []byte, from int) (cells []cell, start, width int) {
+func layout(line []byte, hidden [][2]int, from int) (cells []cell, start, width int) {
 	width, start = 1, -1
-	hidden := secrets(line)
 	for i := 0; i < len(line); {
 		r, size := utf8.DecodeRune(line[i:])
 		masked := len(hidden) > 0 && i == hidden[0][0]

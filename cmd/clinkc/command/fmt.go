@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"io/fs"
+	"os"
 	"path/filepath"
 
 	"clink/compiler"
@@ -72,7 +73,15 @@ func formatFile(snapshot *source.Snapshot, base, name string, check bool) (diffe
 	if check {
 		return true, nil
 	}
-	return true, rewrite(filepath.Join(base, filepath.FromSlash(name)), text, formatted)
+	file := filepath.Join(base, filepath.FromSlash(name))
+	err = rewrite(file, text, formatted)
+	if errors.Is(err, errChanged) {
+		// Two names of one file: it was formatted under the other one.
+		if now, rerr := os.ReadFile(file); rerr == nil && bytes.Equal(now, formatted) {
+			return false, nil
+		}
+	}
+	return true, err
 }
 
 // rewrite puts text into the place of a file that holds old.

@@ -3,6 +3,7 @@ package command
 import (
 	"context"
 	"errors"
+	"flag"
 	"fmt"
 	"regexp"
 	"slices"
@@ -37,7 +38,12 @@ func (c Command) initialize(ctx context.Context, s subcommand, args []string) er
 	if err != nil {
 		return helped(err)
 	}
+	asked := map[string]bool{}
+	flags.Visit(func(f *flag.Flag) { asked[f.Name] = true })
 	p, err := planned(*mesh, *hub, *spokes)
+	if *mesh == "" && asked["mesh"] || *hub == "" && asked["hub"] {
+		err = errNameless // such as of a variable that is not set
+	}
 	if err == nil {
 		err = p.check(*port)
 	}
@@ -63,6 +69,8 @@ type plan struct {
 	names []string // in the order given
 	hub   bool     // the first is the hub of the others; else all link with all
 }
+
+var errNameless = errors.New("a site's name is empty: write the names with one comma between them, such as a,b,c")
 
 // planned reads the flags of init.
 func planned(mesh, hub, spokes string) (plan, error) {
@@ -94,7 +102,7 @@ func (p plan) check(port int) error {
 	for i, n := range p.names {
 		switch {
 		case n == "":
-			return errors.New("a site's name is empty: write the names with one comma between them, such as a,b,c")
+			return errNameless
 		case len(n) > maxName:
 			return fmt.Errorf("the name %.20q... has %d bytes: %d are the most", n, len(n), maxName)
 		case !siteName.MatchString(n), n == "link", n == "emqxcl":

@@ -103,6 +103,7 @@ func (c Command) verdict(l *loaded, o *vetOptions, args []string) error {
 	if err != nil {
 		return err
 	}
+	report.Findings, report.Waived = gathered(report.Findings), gathered(report.Waived)
 	if err := c.write(report, o); err != nil {
 		return err
 	}
