@@ -198,6 +198,34 @@ func TestBrowserLooks(t *testing.T) {
 	}
 }
 
+// Names of any length find room on a phone.
+func TestBrowserFitsLongNames(t *testing.T) {
+	name := strings.Repeat("plant-in-the-north-", 5)
+	dir := copyExample(t, "two-sites")
+	rewrite(t, dir, func(text string) string { return strings.ReplaceAll(text, `"site-b"`, `"`+name+`"`) })
+	d := start(t, dir, t.TempDir())
+	b := newTab(t, openBrowser(t), d, look{"en", "light", 375, 812})
+	b.signIn(d)
+	for _, v := range []view{
+		{"topology", visits("#/topology", "svg [data-site]")},
+		{"links", visits("#/links", "table.links")},
+		{"links of a site", visits("#/links/"+name, "table.links")},
+		{"link", visits("#/link/site-a/"+name, "main pre")},
+		{"revisions", visits("#/revisions", "main .diff, main .empty-line")},
+		{"settings", func(b *tab) {
+			b.visit("#/links", "table.links")
+			b.click(at(gear))
+			b.holds(at(".editor input"))
+		}},
+	} {
+		v.show(b)
+		b.shoot("long-" + v.name)
+		if wide := eval[[]string](b, tooWide); len(wide) > 0 {
+			t.Errorf("%s: wider than the screen: %q", v.name, wide)
+		}
+	}
+}
+
 func readAxe(t *testing.T) string {
 	t.Helper()
 	at := os.Getenv("CLINK_AXE")

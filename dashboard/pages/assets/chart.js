@@ -81,6 +81,7 @@ export function chart(title, lines, { whole = false } = {}) {
     if (hover < 0) hover = times.length - 1;
     draw();
   });
+  new ResizeObserver(draw).observe(svg);
   svg.addEventListener('pointerleave', () => {
     hover = -1;
     draw();

@@ -30,13 +30,15 @@ function confirmWrite({ title, question, yes, kind, site, peer, write, done }) {
   const both = h('input', { type: 'checkbox', id: id('both'), checked: true });
   const canBoth = !!wantedLink(peer, site) && !external(peer);
   const shown = h('div', { class: 'preview', 'aria-live': 'polite' });
-  const failed = h('div', {});
+  const failed = h('div', { class: 'failed' });
   const go = button(yes, { kind, onclick: save });
   let match = '';
   let asked = 0;
   let control = new AbortController();
   const pair = () => canBoth && both.checked;
-  async function look() {
+  // What the source says is there before it is in force: for that moment, what
+  // was read is not what is written, and it is looked at again without a word.
+  async function look(again = 10) {
     asked += 1;
     const now = asked;
     control.abort();
@@ -56,8 +58,13 @@ function confirmWrite({ title, question, yes, kind, site, peer, write, done }) {
       go.removeAttribute('disabled');
     } catch (err) {
       if (err.name === 'AbortError' || now !== asked) return;
+      if (err.status === 412 && again > 0) {
+        await new Promise((done_) => { setTimeout(done_, 300); });
+        if (now === asked && layer.node.isConnected) await look(again - 1);
+        return;
+      }
       put(shown);
-      put(failed, problem(err), button(t('again'), { kind: 'small', onclick: look }, 'reset'));
+      put(failed, problem(err), h('div', { class: 'tools' }, button(t('again'), { kind: 'small', onclick: () => look() }, 'reset')));
     }
   }
   async function save() {
@@ -80,7 +87,7 @@ function confirmWrite({ title, question, yes, kind, site, peer, write, done }) {
       go.removeAttribute('aria-busy');
     }
   }
-  both.addEventListener('change', look);
+  both.addEventListener('change', () => look());
   const layer = modal({
     title, kind: 'dialog-middle',
     body: [h('p', {}, question),

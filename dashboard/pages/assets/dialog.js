@@ -1,22 +1,25 @@
 // Windows above the page, and short notices. <dialog> keeps the focus inside,
 // and gives it back when it closes.
 
-import { h, button, id, put } from './dom.js';
+import { h, button, id, put, likeness, refocus } from './dom.js';
 import { t } from './i18n.js';
 
 // modal opens a dialog. leave is asked before Escape or the cross close it.
 export function modal({ title, kind = '', body, footer, leave = () => true, closed = () => {}, closable = true }) {
   const heading = id('dialog');
+  const opener = document.activeElement;
+  const like = opener && likeness(opener);
   const node = h('dialog', { class: `dialog ${kind}`, 'aria-labelledby': heading },
     h('div', { class: 'dialog-frame' },
       h('header', { class: 'dialog-head' },
         h('h2', { id: heading }, title),
         closable && button('', { kind: 'ghost', onclick: () => { if (leave()) close(); } }, 'close', t('close'))),
-      h('div', { class: 'dialog-body' }, body),
+      h('div', { class: 'dialog-body', tabindex: -1 }, body),
       footer && h('footer', { class: 'dialog-foot' }, footer)));
   function close() {
     node.close();
     node.remove();
+    if (opener && !opener.isConnected) refocus([...document.querySelectorAll('dialog[open] .dialog-body, main')].at(-1) ?? document.body, like);
     closed();
   }
   node.addEventListener('cancel', (e) => {

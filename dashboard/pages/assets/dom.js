@@ -33,10 +33,27 @@ export function s(tag, props, ...children) {
   return fill(document.createElementNS(SVG, tag), props, children);
 }
 
-// put replaces what is in a node.
+// likeness is what a control is called and where it leads: by it, it is found
+// again when what is around it was made anew.
+export function likeness(el) {
+  return [el.tagName, el.getAttribute('aria-label') ?? el.labels?.[0]?.textContent ?? el.textContent, el.getAttribute('href')].join('\n');
+}
+
+// refocus gives the focus to the control in a node that is like one that is
+// gone, or else to the window or page that the node is in, so that somebody who
+// goes by the keyboard stays where they were.
+export function refocus(node, like) {
+  const same = [...node.querySelectorAll('a[href], button, input, select, textarea, summary')].find((el) => likeness(el) === like);
+  (same ?? node.closest('.dialog-body, main'))?.focus({ preventScroll: true });
+}
+
+// put replaces what is in a node, and keeps the focus there.
 export function put(node, ...children) {
+  const had = document.activeElement;
+  const like = had && had !== node && node.contains(had) ? likeness(had) : null;
   node.replaceChildren();
   append(node, children);
+  if (like !== null && !had.isConnected) refocus(node, like);
   return node;
 }
 
