@@ -157,3 +157,37 @@ func namesIn(cell string) []string {
 	slices.Sort(l)
 	return l
 }
+
+// brokerPages show what is written into a topology for a node: in whole files,
+// or as a part of a site.
+var brokerPages = []string{
+	"docs/broker.md", "docs/broker.zh.md", "docs/conformance.md", "docs/conformance.zh.md", "docs/clinkd.md", "docs/clinkd.zh.md",
+}
+
+// What the pages say to write fits the schema.
+func TestDocsOnNodesFitTheSchema(t *testing.T) {
+	for _, page := range brokerPages {
+		t.Run(page, func(t *testing.T) {
+			blocks := 0
+			for _, block := range fence.FindAllStringSubmatch(contents(t, page), -1) {
+				if block[1] != "cue" {
+					continue
+				}
+				blocks++
+				text := block[2]
+				if !strings.HasPrefix(text, "sites:") {
+					text = "sites: \"site-a\": {\n" + text + "}\n"
+				}
+				text += "sites: \"site-a\": cluster: links: \"site-b\": {server: \"127.0.0.1:1884\", topics: []}\n"
+				dir := t.TempDir()
+				writeBlock(t, filepath.Join(dir, "topology"), "// page.cue\npackage topology\n"+text)
+				if got := say(t, dir, []string{"vet", "topology"}); strings.Contains(got, "[schema]") || strings.Contains(got, "[topic-") {
+					t.Errorf("block %d:\n%s", blocks, got)
+				}
+			}
+			if blocks == 0 {
+				t.Error("no block")
+			}
+		})
+	}
+}

@@ -48,6 +48,7 @@ type conn struct {
 	will   *will                   // of the CONNECT, until it is accepted
 
 	client atomic.Pointer[client] // nil until the CONNECT is accepted
+	over   atomic.Bool            // nothing is read any more but what had come when endInput was called
 	told   atomic.Bool            // there is no need to say why the connection ends
 
 	packetSize int64 // limit once the CONNECT was accepted
@@ -128,8 +129,22 @@ func (k *conn) readFailed(err error) {
 	c := k.client.Load()
 	if ne, ok := err.(net.Error); ok && ne.Timeout() && c != nil && !k.isClosed() {
 		c.node.disconnect(c, packets.ErrKeepAliveTimeout) // MQTT 5.0 §3.1.2.10
+	} else if c != nil && k.over.Load() && !k.isClosed() {
+		c.node.disconnect(c, packets.ErrSessionTakenOver)
 	}
 	k.told.Store(true)
+}
+
+// endInput lets the reader have what has come so far, and then the end, as if
+// the peer had closed the connection. A client may have said its last words and
+// left, and be back before they are read. It reports whether that is possible.
+func (k *conn) endInput() bool {
+	raw, ok := rawOf(k.Conn).(interface{ CloseRead() error })
+	if !ok {
+		return false
+	}
+	k.over.Store(true)
+	return raw.CloseRead() == nil
 }
 
 // unwritten is how many bytes wait, and one more while some are being written.

@@ -31,14 +31,9 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	n.mu.Lock()
 	old := n.live[c.id]
 	n.mu.Unlock()
-	if old != nil {
-		n.disconnect(old, packets.ErrSessionTakenOver)
-		select {
-		case <-old.ended:
-		case <-deadline.C:
-			n.ids.unlock(c.id)
-			return busy
-		}
+	if old != nil && !n.replace(old, deadline.C) {
+		n.ids.unlock(c.id)
+		return busy
 	}
 	c.holdsID = true
 	n.mu.Lock()
@@ -77,6 +72,29 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	c.joinPairs(s.c.cl)
 	s.c.heir.Store(c)
 	return nil
+}
+
+// replace ends a connection for its successor, and waits until nothing of it is
+// left, unless giveUp says that it takes too long.
+func (n *Node) replace(old *client, giveUp <-chan time.Time) bool {
+	if old.conn.endInput() {
+		patient := time.NewTimer(lastWords)
+		defer patient.Stop()
+		select {
+		case <-old.ended:
+			return true
+		case <-patient.C:
+		case <-giveUp:
+			return false
+		}
+	}
+	n.disconnect(old, packets.ErrSessionTakenOver)
+	select {
+	case <-old.ended:
+		return true
+	case <-giveUp:
+		return false
+	}
 }
 
 // overLinks reports whether c would begin one more session of a link's peer than

@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -251,7 +252,7 @@ func (d decoder) access(o object) topology.Access {
 
 func (d decoder) rule(o object, path []string) topology.Rule {
 	r := topology.Rule{
-		Permit: o.string("permit"), Action: o.string("action"), Topics: o.strings("topics"),
+		Permit: o.string("permit"), Action: cmp.Or(o.string("action"), "all"), Topics: o.strings("topics"),
 		User: o.string("user"), ClientID: o.string("clientid"), Retain: o.boolPtr("retain"),
 	}
 	if n := o.intPtr("qos"); n != nil {

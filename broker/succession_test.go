@@ -1,0 +1,47 @@
+package broker
+
+import (
+	"fmt"
+	"testing"
+)
+
+// What a client sent before it left is taken, however soon it is back: its last
+// messages are delivered, its DISCONNECT keeps the will back, and the session
+// ends as it said there.
+func TestLeftAndBackAtOnce(t *testing.T) {
+	const rounds = 100
+	n := start(t, Options{}, nil, anyone())
+	for _, v := range []byte{4, 5} {
+		t.Run(fmt.Sprint("version ", v), func(t *testing.T) {
+			if err := attempt(func() {
+				a := addr(t, n, "tcp")
+				s := come(a, 5, hello{id: "s"})
+				s.subscribe(1, "left/#", 1)
+				for i := range rounds {
+					h := hello{id: "hasty", resume: v == 5, will: &lastWill{topic: "left/will", payload: "w", qos: 1}}
+					if v == 5 {
+						h.props = expiry(60)
+					}
+					p, ack := meet(a, v, h)
+					must(ack.code() == 0 && ack.body[0] == 0, "round %d: %v: the session should have ended", i, ack)
+					last := framed(kPublish<<4, text("left/x"), p.props(), fmt.Append(nil, i))
+					bye := []byte{kDisconnect << 4, 0}
+					if v == 5 {
+						bye = framed(kDisconnect<<4, []byte{0}, properties(expiry(0)))
+					}
+					p.send(join(last, bye))
+					p.Close()
+				}
+				come(a, v, hello{id: "hasty"}).bye()
+				for i := range rounds {
+					m := s.take()
+					must(m.topic == "left/x" && m.payload == fmt.Sprint(i), "got %+v where %d was due", m, i)
+				}
+				s.quiet("nobody broke off")
+				s.bye()
+			}); err != nil {
+				t.Error(err)
+			}
+		})
+	}
+}
