@@ -191,7 +191,13 @@ func (x *index) valuePos(path ...string) (diagnostic.Pos, bool) {
 func tokenPos(p token.Pos, text []byte) diagnostic.Pos {
 	at := p.Position()
 	d := diagnostic.Pos{File: at.Filename, Line: at.Line, Column: at.Column, EndLine: at.Line, EndColumn: at.Column}
-	if at.Offset < 0 || at.Offset >= len(text) {
+	// The parser's place for the end of a line may be behind it.
+	if start := at.Offset - (at.Column - 1); start >= 0 && start <= len(text) {
+		line, _, _ := bytes.Cut(text[start:], []byte("\n"))
+		d.Column = min(d.Column, len(bytes.TrimSuffix(line, []byte("\r")))+1)
+		d.EndColumn = d.Column
+	}
+	if at.Offset < 0 || at.Offset >= len(text) || d.Column < at.Column {
 		return d
 	}
 	d.EndColumn += tokenLen(text[at.Offset:])
