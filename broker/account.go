@@ -35,6 +35,7 @@ func (h *hook) OnQosComplete(cl *mqtt.Client, pk packets.Packet) {
 // OnRetainMessage is called when the retained message of a topic was set (r is
 // 1) or removed (r is -1, or 0 if there was none).
 func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
+	h.n.retaining.Unlock()
 	h.n.noteRetained(pk.TopicName)
 	h.n.kept.settled(&pk)
 	h.n.storeRetained(h.n.keeper.store.Load(), pk.TopicName)
@@ -50,6 +51,9 @@ func (h *hook) OnRetainedExpired(name string) {
 // OnPacketProcessed is called after a packet was dealt with, retained messages
 // for a SUBSCRIBE included.
 func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
+	if pk.Connect.WillQos == markLookup {
+		return
+	}
 	if t := pk.FixedHeader.Type; t == packets.Subscribe || t == packets.Unsubscribe {
 		h.n.matches.changed()
 	}
@@ -57,6 +61,7 @@ func (h *hook) OnPacketProcessed(cl *mqtt.Client, pk packets.Packet, _ error) {
 		return
 	}
 	if c := clientOf(cl); c != nil {
+		c.sendRetained()
 		c.retaining.Store(false)
 	}
 }

@@ -146,7 +146,9 @@ func (n *Node) takeCopy(m *Message, left uint32, origin string) bool {
 		n.drops.retained.Add(1)
 		return false
 	}
+	n.retaining.Lock()
 	n.server.Topics.RetainMessage(pk)
+	n.retaining.Unlock()
 	atomic.StoreInt64(&n.server.Info.Retained, int64(n.server.Topics.Retained.Len()))
 	k.set(m.Topic, &pk, len(pk.Payload) > 0)
 	if len(pk.Payload) == 0 {

@@ -63,6 +63,9 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 		}
 	case packets.Suback, packets.Unsuback:
 		if c != nil {
+			if pk.FixedHeader.Type == packets.Suback && c.request.found != nil {
+				return swallowed(pk)
+			}
 			c.encodeAnswer(&pk)
 		}
 	}
@@ -110,7 +113,6 @@ func (c *client) encodeAnswer(pk *packets.Packet) {
 	if pk.FixedHeader.Type == packets.Unsuback {
 		pk.ReasonCodes = q.codes
 	} else {
-		pk.ReasonCodes = pk.ReasonCodes[:min(len(pk.ReasonCodes), q.filters)]
 		c.encodeSuback(pk)
 	}
 	pk.Properties.User = nil

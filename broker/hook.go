@@ -112,8 +112,17 @@ func (c *client) readPublish(pk *packets.Packet) {
 }
 
 // OnPublish is called for each publish that is allowed, before its
-// acknowledgement.
+// acknowledgement. What is to be retained then is so next, and OnRetainMessage
+// is called.
 func (h *hook) OnPublish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
+	pk, err := h.publish(cl, pk)
+	if err == nil && pk.FixedHeader.Retain {
+		h.n.retaining.Lock()
+	}
+	return pk, err
+}
+
+func (h *hook) publish(cl *mqtt.Client, pk packets.Packet) (packets.Packet, error) {
 	pk.Created = h.n.seq.Add(1)
 	c := clientOf(cl)
 	if c == nil {
@@ -244,7 +253,7 @@ func (h *hook) OnQosDropped(cl *mqtt.Client, pk packets.Packet) {
 // with 0x8F what is no filter, as not authorised what the client may not use.
 func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 	c := clientOf(cl)
-	if c == nil {
+	if c == nil || pk.Connect.WillQos == markLookup {
 		return pk
 	}
 	r, b := c.right.Load(), h.n.bounds.Load()
@@ -267,20 +276,24 @@ func (h *hook) OnSubscribe(cl *mqtt.Client, pk packets.Packet) packets.Packet {
 
 // OnSubscribed is called after the filters took effect, with the answer.
 func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
-	defer h.n.matches.changed()
 	c := clientOf(cl)
+	if c != nil && pk.Connect.WillQos == markLookup {
+		c.request.turnOn(&pk, codes)
+		return
+	}
+	defer h.n.matches.changed()
 	if c == nil {
 		return
 	}
 	c.endSubscribe(&pk, codes)
 	c.subs.Add(1)
 	c.hasSubscribed()
-	c.subscribedTo(pk.Filters[:c.request.filters], codes)
+	c.subscribedTo(pk.Filters, codes)
 	defer h.n.rejudge(c)
 	if c.session != nil {
 		return
 	}
-	for i, s := range pk.Filters[:c.request.filters] {
+	for i, s := range pk.Filters {
 		if codes[i] >= packets.ErrUnspecifiedError.Code {
 			continue
 		}

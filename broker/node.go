@@ -100,6 +100,7 @@ type Node struct {
 	bounds         atomic.Pointer[bounds]
 	large          largeTable
 	kept           kept
+	retaining      sync.RWMutex // of the engine's tree, as far as it leads to retained messages; see lookup.go
 	matches        matchTable
 	lobby          *lobby
 	stall          time.Duration // after which a peer that does not read is cut off

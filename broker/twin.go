@@ -15,18 +15,17 @@ import (
 // x/+ as well, the two share one entry, which carries what both ask for.
 //
 // For retained messages the engine forgets the parent level of every filter
-// that ends in /#. They are looked up under a filter of their own, appended to
-// the SUBSCRIBE, refused while filters are taken in, and changed into a lookup
-// after that.
+// that ends in /#. They are looked up under a filter of their own.
 
 // A request is a SUBSCRIBE or UNSUBSCRIBE that the engine is working on.
 type request struct {
 	id      uint16
-	filters int                    // in it, as it came
 	own     []packets.Subscription // these, as they came
 	existed []bool                 // for each, whether the client had it before
 	codes   []byte                 // of the UNSUBACK
 	judged  *right                 // that a SUBSCRIBE was judged by
+	lookups []packets.Subscription // whose retained messages are to be sent
+	found   []packets.Subscription // those of one lookup, by topic
 }
 
 // parentOf returns the filter for the level above a #, or "".
@@ -134,58 +133,36 @@ func (c *client) dropFilter(filter string) {
 func (c *client) beginSubscribe(pk packets.Packet) packets.Packet {
 	c.subscribing.Store(true)
 	q := &c.request
-	q.filters, q.own, q.existed = len(pk.Filters), slices.Clone(pk.Filters), make([]bool, len(pk.Filters))
+	q.own, q.existed, q.lookups = slices.Clone(pk.Filters), make([]bool, len(pk.Filters)), nil
 	for i := range q.own {
 		s := &pk.Filters[i]
 		_, q.existed[i] = c.cl.State.Subscriptions.Get(s.Filter)
 		if twin, doubled := twinOf(c.cl, s.Filter); doubled {
-			if !q.existed[i] && s.RetainHandling == 1 {
-				s.RetainHandling = 0 // the engine takes the twin for the subscription
-			}
 			*s = paired(*s, twin)
-		}
-	}
-	for i := range q.own {
-		if hasLookup(q.own[i].Filter) {
-			pk.Filters = append(pk.Filters, packets.Subscription{Filter: refusedName})
 		}
 	}
 	return pk
 }
 
-func hasLookup(filter string) bool {
-	return parentOf(filter) != "" && !strings.HasPrefix(filter, sharePrefix)
-}
-
-// endSubscribe gives the client's subscriptions back what is their own, and
-// turns the lookups on. The engine looks at filters and codes again.
+// endSubscribe gives the client's subscriptions back what is their own. The
+// engine looks at filters and codes again, for retained messages: it is told
+// that none are asked for.
 func (c *client) endSubscribe(pk *packets.Packet, codes []byte) {
 	c.twinMu.Lock()
 	defer c.twinMu.Unlock()
 	q := &c.request
-	lookup := q.filters
 	for i, own := range q.own {
-		granted := codes[i] < packets.ErrUnspecifiedError.Code
-		if granted {
-			handling := pk.Filters[i].RetainHandling
-			pk.Filters[i], codes[i] = own, own.Qos
-			pk.Filters[i].RetainHandling = handling
-			c.cl.State.Subscriptions.Add(own.Filter, own)
-			c.node.settleFilter(c.cl, own.Filter)
-			identify(&pk.Filters[i])
-			if own.NoLocal {
-				c.noLocal.Store(true)
-			}
-		}
-		if !hasLookup(own.Filter) {
+		if codes[i] >= packets.ErrUnspecifiedError.Code {
 			continue
 		}
-		if granted && own.RetainHandling != 2 && (own.RetainHandling == 0 || !q.existed[i]) {
-			own.Filter = parentOf(own.Filter)
-			identify(&own)
-			pk.Filters[lookup], codes[lookup] = own, own.Qos
+		pk.Filters[i], codes[i] = own, own.Qos
+		pk.Filters[i].RetainHandling = 2
+		c.cl.State.Subscriptions.Add(own.Filter, own)
+		c.node.settleFilter(c.cl, own.Filter)
+		if own.NoLocal {
+			c.noLocal.Store(true)
 		}
-		lookup++
+		q.lookUp(own, q.existed[i])
 	}
 	c.subscribing.Store(false)
 }

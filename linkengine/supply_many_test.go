@@ -31,9 +31,9 @@ func TestRetainedSyncOfMany(t *testing.T) {
 	link := linkTo("b", ab.addr, "#")
 	link.PoolSize = 4
 	a.put(t, link)
-	b.put(t, retaining("a", a.addr, "#"))
-	sub := connect(t, b, "sub")
+	sub := connect(t, b, "sub") // before there is anything to retain: else what comes just then comes twice
 	sub.sub(t, "live", "kept/#")
+	b.put(t, retaining("a", a.addr, "#"))
 	a.routes(t, "b", 2)
 	pub := connect(t, a, "pub")
 	waiting := int64(0)

@@ -1,0 +1,84 @@
+package broker
+
+import (
+	"sync/atomic"
+
+	mqtt "github.com/mochi-mqtt/server/v2"
+	"github.com/mochi-mqtt/server/v2/packets"
+)
+
+// The engine looks retained messages up in its tree without a lock, while
+// publishers write there. So it is asked to look up single topics only, for
+// which it has a table with a lock; which topics those are, is found out here,
+// while nothing is written. It is asked by a SUBSCRIBE of our own, after the
+// client's: for filters that are refused at first, so that nothing is
+// subscribed, and then turned into what is to be looked up. Nobody sees the
+// answer.
+
+// markLookup marks such a SUBSCRIBE.
+const markLookup = markBegun + 1
+
+// lookupsAtOnce is how many topics it has.
+const lookupsAtOnce = 64
+
+// lookUp notes that a SUBSCRIBE asks for retained messages.
+func (q *request) lookUp(own packets.Subscription, existed bool) {
+	if mqtt.IsSharedFilter(own.Filter) || own.RetainHandling == 2 || own.RetainHandling == 1 && existed {
+		return
+	}
+	own.RetainHandling = 0
+	for _, filter := range []string{own.Filter, parentOf(own.Filter)} { // see twin
+		if filter != "" {
+			own.Filter = filter
+			q.lookups = append(q.lookups, own)
+		}
+	}
+}
+
+// retainedAt returns the topics with a retained message that a filter matches.
+func (n *Node) retainedAt(filter string) []string {
+	n.retaining.RLock()
+	defer n.retaining.RUnlock()
+	found := n.server.Topics.Messages(filter)
+	names := make([]string, len(found))
+	for i := range found {
+		names[i] = found[i].TopicName
+	}
+	return names
+}
+
+// sendRetained has the engine send what a SUBSCRIBE has asked for.
+func (c *client) sendRetained() {
+	q := &c.request
+	all := q.lookups
+	q.lookups = nil
+	for _, own := range all {
+		for names := c.node.retainedAt(own.Filter); len(names) > 0; {
+			k := min(len(names), lookupsAtOnce)
+			pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}}
+			pk.Connect.WillQos = markLookup
+			q.found = q.found[:0]
+			for _, name := range names[:k] {
+				one := own
+				one.Filter = name
+				identify(&one)
+				q.found = append(q.found, one)
+				pk.Filters = append(pk.Filters, packets.Subscription{Filter: refusedName})
+			}
+			names = names[k:]
+			if c.conn.ended() || c.node.server.InjectPacket(c.cl, pk) != nil {
+				q.found = nil
+				return
+			}
+			atomic.AddInt64(&c.node.server.Info.PacketsReceived, -1) // it did not come
+		}
+	}
+	q.found = nil
+}
+
+// turnOn makes what was refused what is to be looked up.
+func (q *request) turnOn(pk *packets.Packet, codes []byte) {
+	for i, one := range q.found {
+		pk.Filters[i], codes[i] = one, one.Qos
+	}
+}
