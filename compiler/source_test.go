@@ -57,7 +57,7 @@ func TestCompileGivesUp(t *testing.T) {
 // An evaluation that does not end in time names the files.
 func TestCompileNamesTheFilesItGaveUpOn(t *testing.T) {
 	slow := one(`import "list"
-_n: list.Range(0, 1500, 1)
+_n: list.Range(0, ` + many + `, 1)
 _x: [for a in _n for b in _n if a == -1 {b}]
 sites: a: labels: n: "\(len(_x))"`)
 	slow["t.cue"].Data = []byte("package topology\n\n" + strings.TrimPrefix(string(slow["t.cue"].Data), "package topology\n"))

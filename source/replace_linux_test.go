@@ -305,16 +305,22 @@ func TestWithIsTheSnapshotAfterReplace(t *testing.T) {
 // A replacement that somebody takes back at once, before Watch has looked, is
 // told: whoever replaced goes by what he wrote.
 func TestWatchTellsOfAReplacementTakenBack(t *testing.T) {
-	dir := t.TempDir()
-	write(t, dir, "a.cue", oldA)
-	write(t, dir, "b.cue", oldB)
-	w := startWatch(t, dir, Options{})
-	_, err := w.d.Replace(t.Context(), snapshot(t, w.d), both())
-	must(t, err)
-	write(t, dir, "a.cue", oldA)
-	write(t, dir, "b.cue", oldB)
-	w.wake()
-	w.quiet()
+	for done := false; !done; {
+		dir := t.TempDir()
+		write(t, dir, "a.cue", oldA)
+		write(t, dir, "b.cue", oldB)
+		w := startWatch(t, dir, Options{})
+		done = atOnce(func() {
+			_, err := w.d.Replace(t.Context(), snapshot(t, w.d), both())
+			must(t, err)
+			write(t, dir, "a.cue", oldA)
+			write(t, dir, "b.cue", oldB)
+		})
+		if done {
+			w.wake()
+			w.quiet()
+		}
+	}
 }
 
 // What a replacement left is known to whoever made it; what an editor saves
@@ -349,9 +355,13 @@ func TestWatchDoesNotEchoAReplacement(t *testing.T) {
 	if n := len(wakes); n != 0 {
 		t.Errorf("%d wakes for what the process wrote itself", n)
 	}
-	write(t, dir, "c.cue", "c: 2\n")
+	save := func(text string) { // at once
+		write(t, dir, ".c.tmp", text)
+		rename(t, dir, ".c.tmp", "c.cue")
+	}
+	save("c: 2\n")
 	wake("by an editor")
-	write(t, dir, "c.cue", "c: 1\n")
+	save("c: 1\n")
 	wake("by an editor that brings the state back")
 	stop()
 	must(t, <-done)

@@ -196,12 +196,15 @@ func TestWatchDoesNotWakeForTheSameContent(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			dir := topologyDir(t)
-			w := startWatch(t, dir, Options{})
-			w.line("changed=true")
-			tt.do(t, dir)
-			w.line("changed=false")
-			w.quiet()
+			for done := false; !done; {
+				dir := topologyDir(t)
+				w := startWatch(t, dir, Options{})
+				w.line("changed=true")
+				if done = atOnce(func() { tt.do(t, dir) }); done {
+					w.line("changed=false")
+					w.quiet()
+				}
+			}
 		})
 	}
 }
@@ -267,6 +270,14 @@ func TestWatchRescans(t *testing.T) {
 }
 
 func TestWatchExtra(t *testing.T) {
+	for !watchesExtra(t) {
+	}
+}
+
+// watchesExtra returns false where the machine was too slow to change a file at
+// once.
+func watchesExtra(t *testing.T) bool {
+	t.Helper()
 	outside, dir := t.TempDir(), topologyDir(t)
 	write(t, dir, "secrets/a", "one")
 	write(t, outside, "live/cert-1", "one")
@@ -298,7 +309,9 @@ func TestWatchExtra(t *testing.T) {
 	digest := Digest(dir, extra)
 	for _, s := range steps {
 		t.Log(s.name)
-		s.do()
+		if !atOnce(s.do) {
+			return false
+		}
 		for before := digest; digest == before; digest = Digest(dir, extra) {
 			w.wake()
 		}
@@ -307,4 +320,5 @@ func TestWatchExtra(t *testing.T) {
 	w.line("changed=false")
 	write(t, dir, "secrets/a", "five")
 	w.quiet()
+	return true
 }

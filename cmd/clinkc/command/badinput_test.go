@@ -34,7 +34,7 @@ const forAMoment = `package %
 
 import "list"
 
-_a: list.Range(0, 1500, 1)
+_a: list.Range(0, ` + many + `, 1)
 _b: [for x in _a for y in _a if x == -1 {y}]
 `
 

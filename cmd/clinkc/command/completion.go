@@ -44,7 +44,7 @@ func (c Command) completion(_ context.Context, s subcommand, args []string) erro
 }
 
 // completeTimeout bounds how long a shell is kept waiting for the names of
-// sites.
+// sites, unless the command is told otherwise.
 const completeTimeout = 2 * time.Second
 
 // complete prints what the last word may become, one a line. It prints nothing
@@ -52,6 +52,7 @@ const completeTimeout = 2 * time.Second
 func (c Command) complete(ctx context.Context, s subcommand, args []string) error {
 	flags := newFlags()
 	fresh := flags.Bool("new", false, "the word to complete is a new one after those given")
+	timeout := flags.Duration("timeout", completeTimeout, "`TIME` after which the names of sites are given up")
 	words, err := c.parse(s, flags, args, math.MaxInt)
 	if err != nil {
 		return helped(err)
@@ -59,6 +60,8 @@ func (c Command) complete(ctx context.Context, s subcommand, args []string) erro
 	if *fresh || len(words) == 0 {
 		words = append(words, "")
 	}
+	ctx, cancel := context.WithTimeout(ctx, *timeout)
+	defer cancel()
 	l := c.candidates(ctx, words)
 	slices.Sort(l)
 	var b strings.Builder
@@ -184,9 +187,7 @@ func (c Command) values(ctx context.Context, f *flag.Flag, place []string) []str
 	if len(place) > 0 && place[0] == "-" {
 		return nil // what is there is for the command, not for us
 	}
-	ctx, cancel := context.WithTimeout(ctx, completeTimeout)
-	defer cancel()
-	l, err := c.load(ctx, place, loading{timeout: completeTimeout})
+	l, err := c.load(ctx, place, loading{}) // as long as ctx lasts
 	if err != nil {
 		return nil
 	}

@@ -104,6 +104,15 @@ func TestFix(t *testing.T) {
 	if err != nil || len(dirs) == 0 {
 		t.Fatal("no corpus", err)
 	}
+	least := 40
+	if testing.Short() { // a part of them
+		least = 10
+		all := dirs
+		dirs = nil
+		for i := 0; i < len(all); i += 4 {
+			dirs = append(dirs, all[i])
+		}
+	}
 	dirs = slices.DeleteFunc(dirs, func(dir string) bool {
 		v, _ := vetJSON(t, dir)
 		return v.fixable() == 0 // in any style
@@ -142,7 +151,7 @@ func TestFix(t *testing.T) {
 			})
 		}
 	}
-	if mended < 40 {
+	if mended < least {
 		t.Errorf("only %d topologies were mended", mended)
 	}
 }

@@ -1,0 +1,6 @@
+//go:build !race
+
+package command_test
+
+// many squared takes a second or some to count: long enough to be given up on.
+const many = "1500"
