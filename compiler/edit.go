@@ -5,6 +5,7 @@ import (
 	"strings"
 
 	"cuelang.org/go/cue/ast"
+	"cuelang.org/go/cue/token"
 
 	"clink/compiler/cuetext"
 	"clink/diagnostic"
@@ -103,9 +104,28 @@ func (e *editor) insert(f field, path ...string) (diagnostic.Edit, bool) {
 // braces returns the first struct with braces that stands at a path.
 func (e *editor) braces(path []string) (decl, *ast.StructLit) {
 	for _, d := range e.x.find(path...).declarations() {
-		if s, ok := d.value.(*ast.StructLit); ok && s.Lbrace.IsValid() {
+		if s := braced(d.value); s != nil {
 			return d, s
 		}
 	}
 	return decl{}, nil
+}
+
+// braced is a struct with braces, also one that a template is unified with.
+func braced(e ast.Expr) *ast.StructLit {
+	switch e := e.(type) {
+	case *ast.StructLit:
+		if e.Lbrace.IsValid() {
+			return e
+		}
+	case *ast.BinaryExpr:
+		if e.Op != token.AND {
+			return nil
+		}
+		if s := braced(e.X); s != nil {
+			return s
+		}
+		return braced(e.Y)
+	}
+	return nil
 }

@@ -1,6 +1,7 @@
 package compiler
 
 import (
+	"bytes"
 	"slices"
 	"strings"
 
@@ -221,7 +222,8 @@ func who(d diagnostic.Diagnostic) []owner {
 
 // settle decides where findings belong whose place is an origin. Where all who
 // have the value from there have the fault, it is the origin's; else it is
-// that of the links which make this of it, and the origin is shown beside.
+// that of the links which make this of it, and the origin is shown beside; of
+// links that are not written out, each is told at the origin by itself.
 func (c *compilation) settle(l diagnostic.List) {
 	if len(c.from) == 0 {
 		return
@@ -257,7 +259,22 @@ func (c *compilation) settle(l diagnostic.List) {
 				continue
 			}
 		}
-		d.Shared = len(bad) > 1
+		d.Shared = len(bad) > 1 && len(bad) >= len(all) && !(outside[d.Rule] && c.computed(origin))
 		d.Related = slices.DeleteFunc(d.Related, func(r diagnostic.Related) bool { return r.Pos == origin })
 	}
+}
+
+// outside are the rules on what is beside the source: of files with computed
+// names each is missing by itself.
+var outside = map[string]bool{"secret-unreadable": true, "tls-files": true, "tls-cert": true}
+
+// computed reports whether what stands at a place is more than a string as it
+// is written.
+func (c *compilation) computed(p diagnostic.Pos) bool {
+	lines := bytes.SplitAfterN(c.src.text(p.File), []byte("\n"), p.Line+1)
+	if p.Line > len(lines) || p.EndLine != p.Line || p.EndColumn-1 > len(lines[p.Line-1]) {
+		return true
+	}
+	text := lines[p.Line-1][p.Column-1 : p.EndColumn-1]
+	return len(text) < 2 || text[0] != '"' || text[len(text)-1] != '"' || bytes.Contains(text, []byte(`\(`))
 }

@@ -92,8 +92,8 @@ type Diagnostic struct {
 	Holds []Scope `json:"-"` // what stays at its last good state if the rule gates
 	Links []Scope `json:"-"` // the links that it is about, wherever Pos is
 
-	// Shared: several sites or links have what is at Pos from there, a template
-	// or a comprehension.
+	// Shared: all of several sites or links that have what is at Pos from
+	// there, a template or a comprehension, have this fault.
 	Shared bool `json:"-"`
 
 	Waiver string `json:"-"` // the reason why the finding is accepted; "": it is not
