@@ -38,6 +38,7 @@ type Committer struct {
 
 	mu      sync.Mutex
 	pending []*pending
+	began   time.Time // of the commit that is being made, zero if none is
 	again   retrier
 }
 
@@ -114,6 +115,25 @@ func (c *Committer) Wake() {
 	}
 	c.mu.Unlock()
 	prod(c.poke)
+}
+
+// Busy returns for how long the commit that is being made has been under way: 0
+// if none is.
+func (c *Committer) Busy() time.Duration {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if c.began.IsZero() {
+		return 0
+	}
+	return time.Since(c.began)
+}
+
+// Settle waits until no commit is being made.
+func (c *Committer) Settle() {
+	c.init()
+	if c.work.enter(context.Background()) == nil {
+		c.work.leave()
+	}
 }
 
 // Status returns what is pending, the oldest first.
@@ -202,9 +222,11 @@ func (c *Committer) try(ctx context.Context, p *pending) (string, error) {
 	c.mu.Lock()
 	p = c.current(p)
 	change := p.change
+	c.began = time.Now()
 	c.mu.Unlock()
 	id, err := c.Repo.Commit(ctx, change)
 	c.mu.Lock()
+	c.began = time.Time{}
 	p.Tries++
 	news := err != nil && (p.Err == nil || p.Err.Error() != err.Error())
 	p.Err = err

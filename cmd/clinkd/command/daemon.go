@@ -18,7 +18,6 @@ import (
 
 	"clink/compiler"
 	"clink/dashboard"
-	"clink/diagnostic"
 	"clink/diagram"
 	"clink/emqx"
 	"clink/httpapi"
@@ -84,47 +83,6 @@ func (c Command) logger(o options) *slog.Logger {
 	}
 	return slog.New(slog.NewTextHandler(c.Stderr, h))
 }
-
-// chooseSites says which sites this process runs. Without --site it is all
-// embedded ones, but only where every listener is on loopback: a fleet that
-// lives on many machines must not come up whole on one of them.
-func chooseSites(ctx context.Context, dir *source.Dir, o options) ([]string, *compiler.Result, error) {
-	snap, err := dir.Snapshot(ctx)
-	if err != nil {
-		return nil, nil, err
-	}
-	res, err := compiler.Compile(ctx, snap, compiler.Options{Now: time.Now()})
-	if err != nil {
-		return nil, nil, fmt.Errorf("compile the topology: %w", err)
-	}
-	embedded := slices.DeleteFunc(res.Topology.Names(), func(n string) bool { return res.Topology.Sites[n].Target.Kind != topology.Embedded })
-	if len(o.sites) > 0 {
-		names := slices.Clone(o.sites)
-		slices.Sort(names)
-		names = slices.Compact(names)
-		for _, n := range names {
-			// A site whose file does not parse today may be known to the
-			// last good state: only a source that is readable rules it out.
-			if !slices.Contains(embedded, n) && !slices.ContainsFunc(res.Findings, unreadable) {
-				return nil, nil, usagef("the topology has no embedded site %q; it has %s", n, quoteAll(embedded))
-			}
-		}
-		return names, res, nil
-	}
-	if len(embedded) == 0 {
-		return nil, nil, usagef("no embedded site can be read from %s: run clinkc vet there, or name the sites with --site", o.dir)
-	}
-	for _, n := range embedded {
-		for _, l := range res.Topology.Sites[n].Listeners {
-			if l.Enable && l.Type != topology.Unix && !loopback(l.Bind) {
-				return nil, nil, usagef("site %s listens on %s, which is not loopback: say with --site which of %s this process runs", n, l.Bind, quoteAll(embedded))
-			}
-		}
-	}
-	return embedded, res, nil
-}
-
-func unreadable(d diagnostic.Diagnostic) bool { return d.Rule == "schema" }
 
 // A daemon is the parts of one process, joined.
 type daemon struct {

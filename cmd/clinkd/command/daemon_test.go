@@ -189,13 +189,19 @@ func TestBrokenFileHoldsAndMendApplies(t *testing.T) {
 
 func TestStartOnBrokenSourceUsesTheLastGoodState(t *testing.T) {
 	t.Parallel()
+	for name, flags := range map[string][]string{"sites that are named": {"--site", "site-a", "--site", "site-b"}, "all sites": nil} {
+		t.Run(name, func(t *testing.T) { startOnBrokenSource(t, flags...) })
+	}
+}
+
+func startOnBrokenSource(t *testing.T, flags ...string) {
 	d := startExample(t, "two-sites")
 	d.online("site-a", "site-b")
 	if code := d.stop(); code != 0 {
 		t.Fatalf("exit code %d", code)
 	}
 	d.edit("site_b.cue", "package topology", "package topology\n}{")
-	again, _ := launch(t, d.dir, d.data, "--site", "site-a", "--site", "site-b", "--http", "127.0.0.1:"+freePort(t))
+	again, _ := launch(t, d.dir, d.data, append(flags, "--http", "127.0.0.1:"+freePort(t))...)
 	until(t, "the REST API", func() bool { return strings.Contains(again.out.String(), "REST API") })
 	again.http = restAddr(t, again)
 	if code, body := again.text("/readyz"); code != 503 || !strings.Contains(body, "source") {
@@ -203,6 +209,22 @@ func TestStartOnBrokenSourceUsesTheLastGoodState(t *testing.T) {
 	}
 	again.online("site-a", "site-b")
 	again.online("site-b", "site-a")
+	again.edit("site_b.cue", "package topology\n}{", "package topology")
+	until(t, "the mended source", func() bool { code, _ := again.text("/readyz"); return code == 200 })
+}
+
+// A topology in one file that does not parse names no site at all.
+func TestStartOnASourceThatNamesNothing(t *testing.T) {
+	d := startExample(t, "two-sites")
+	d.online("site-a", "site-b")
+	d.stop()
+	for _, file := range []string{"site_a.cue", "site_b.cue"} {
+		d.edit(file, "package topology", "package topology\n}{")
+	}
+	again, _ := launch(t, d.dir, d.data, "--http", "127.0.0.1:"+freePort(t))
+	until(t, "the REST API", func() bool { return strings.Contains(again.out.String(), "REST API") })
+	again.http = restAddr(t, again)
+	again.online("site-a", "site-b")
 }
 
 // restAddr finds the address of the REST API in what clinkd says first.

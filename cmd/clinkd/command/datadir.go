@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"strings"
+	"time"
 
 	"clink/httpapi"
 	"clink/internal/atomicfile"
@@ -28,7 +29,7 @@ func lockSites(dataDir string, sites []string) (unlock func(), err error) {
 			unlock()
 			return nil, fmt.Errorf("data directory of site %s: %w", site, err)
 		}
-		f, err := lockFile(filepath.Join(dir, "lock"))
+		f, err := lockSoon(filepath.Join(dir, "lock"))
 		if errors.Is(err, errLocked) {
 			unlock()
 			return nil, fmt.Errorf("site %s is already run by another clinkd with the data directory %s: stop that one, or give this one its own --data-dir and ports", site, dataDir)
@@ -43,6 +44,20 @@ func lockSites(dataDir string, sites []string) (unlock func(), err error) {
 }
 
 var errLocked = errors.New("locked by another process")
+
+// lockWait is how long a lock may outlive the process that had it: one that is
+// killed while it starts git leaves a child that has the lock too, until the
+// child has become git.
+const lockWait = 2 * time.Second
+
+// lockSoon is [lockFile], which it tries again while somebody has the lock.
+func lockSoon(path string) (f *os.File, err error) {
+	for end := time.Now().Add(lockWait); ; time.Sleep(20 * time.Millisecond) {
+		if f, err = lockFile(path); !errors.Is(err, errLocked) || time.Now().After(end) {
+			return f, err
+		}
+	}
+}
 
 // siteDir is where one site's state lives. Site names may hold characters
 // that a path may not.

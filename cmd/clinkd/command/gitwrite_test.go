@@ -10,7 +10,9 @@ import (
 	"runtime"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
+	"time"
 )
 
 // A gitState is what GET /status tells of git.
@@ -243,6 +245,49 @@ func TestFailingHook(t *testing.T) {
 	}
 	if s := d.git(); len(s.Uncommitted) != 0 || s.Commit != repo.git("rev-parse", "HEAD") {
 		t.Errorf("status: %+v", s)
+	}
+}
+
+// A hook that hangs holds up neither whoever asked nor those behind, and what was
+// written meanwhile is committed when it is mended.
+func TestHangingHook(t *testing.T) {
+	if testing.Short() {
+		t.Skip("waits for a commit for as long as a write may take")
+	}
+	d, repo := startGit(t)
+	hook := filepath.Join(d.dir, ".git", "hooks", "pre-commit")
+	if err := os.WriteFile(hook, fmt.Appendf(nil, "#!/bin/sh\nwhile [ -e '%s' ]; do sleep 0.2; done\n", hook), 0o755); err != nil {
+		t.Fatal(err)
+	}
+	server := map[string]string{"site-a": "127.0.0.1:" + d.port("site-a"), "site-b": "127.0.0.1:" + d.port("site-b")}
+	began := time.Now()
+	var wg sync.WaitGroup
+	for i := range 4 {
+		wg.Go(func() {
+			site, peer := "site-a", "site-b"
+			if i%2 == 0 {
+				site, peer = peer, site
+			}
+			body := linkBody(t, map[string]any{"name": peer, "server": server[peer], "topics": []string{fmt.Sprintf("t%d/#", i)},
+				"username": site, "password": "file://secrets/" + site + "-to-" + peer})
+			if r := d.try("PUT", "/sites/"+site+"/cluster/links", body); r.code != 200 {
+				t.Errorf("PUT = %d %s", r.code, r.body)
+			}
+		})
+	}
+	wg.Wait()
+	if took := time.Since(began); took > 20*time.Second {
+		t.Errorf("four writes took %v", took)
+	}
+	if s := d.git(); len(s.Uncommitted) == 0 {
+		t.Errorf("status: %+v", s)
+	}
+	if err := os.Remove(hook); err != nil {
+		t.Fatal(err)
+	}
+	until(t, "all of it to be committed", func() bool { return len(d.git().Uncommitted) == 0 })
+	if got := repo.git("status", "--porcelain"); got != "" {
+		t.Errorf("git status: %q", got)
 	}
 }
 

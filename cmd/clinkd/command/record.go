@@ -51,6 +51,10 @@ const revisionTrailer = "Clink-Revision"
 // again.
 const commitTime = 30 * time.Second
 
+// commitWait is how long a change waits for a commit, its own or one before it:
+// a hook that hangs must not hold up whoever asked, nor the changes behind.
+const commitWait = inForceWithin
+
 // commitStop is what a commit is given when the process is to end.
 const commitStop = 3 * time.Second
 
@@ -124,6 +128,7 @@ func (r *recorder) run(ctx context.Context) error {
 		}
 	}
 	wg.Wait()
+	r.committer.Settle() // what nobody waits for any more: it is cut off soon
 	return errors.Join(errs[:]...)
 }
 
@@ -189,6 +194,27 @@ func (r *recorder) record(ctx context.Context, who asker, q writeback.Request, o
 	c := r.change(who, out)
 	r.notes.name(c)
 	r.again.hold(r.base, q, who, out)
+	if r.committer.Busy() > commitWait {
+		if err := r.committer.Add(c); err != nil {
+			r.log.Error("an edit cannot be committed", "subject", c.Subject, "err", err)
+		}
+		return
+	}
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		r.commit(context.WithoutCancel(ctx), c)
+	}()
+	enough := time.NewTimer(commitWait)
+	defer enough.Stop()
+	select {
+	case <-done:
+	case <-enough.C:
+		r.log.Warn("a commit takes long, and goes on by itself", "subject", c.Subject, "waited", commitWait)
+	}
+}
+
+func (r *recorder) commit(ctx context.Context, c git.Change) {
 	ctx, cancel := context.WithTimeout(ctx, commitTime)
 	defer cancel()
 	// A commit is not cut off because the process is to end, but a hook that
