@@ -6,6 +6,8 @@ import (
 	"slices"
 	"testing"
 	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // What waited for a session and was never sent comes without DUP; what was
@@ -175,6 +177,46 @@ func TestMovedMessageComesOnce(t *testing.T) {
 			must(m.payload == fmt.Sprint(i), "got %+v where %d was due", m, i)
 		}
 		s.quiet("each once")
+		s.bye()
+	}); err != nil {
+		t.Error(err)
+	}
+	end()
+}
+
+// A packet identifier is free, and may be given to the next message, from the
+// moment that the engine has seen its acknowledgement. What is stored under it
+// from then on is not what was acknowledged.
+func TestIdentifierTakenAgainAtOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	n, end := once(t, dir)
+	h := hello{id: "s", resume: true, props: expiry(600)}
+	if err := attempt(func() {
+		s, p := come(addr(t, n, "tcp"), 5, h), come(addr(t, n, "tcp"), 5, hello{id: "p"})
+		s.subscribe(1, "again", 1)
+		p.publish(1, "again", 1, "acknowledged")
+		id := s.next().message().id
+		n.mu.Lock()
+		c := n.live["s"]
+		n.mu.Unlock()
+		engine := &hook{n: n}
+		ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: uint16(id), ProtocolVersion: 5}
+		old, _ := c.cl.State.Inflight.Get(uint16(id))
+		_, err := engine.OnPacketRead(c.cl, ack)
+		must(err == nil, "%v", err)
+		c.cl.State.Inflight.Delete(uint16(id))
+		next := old
+		next.Created, next.Payload = n.seq.Add(1), []byte("waiting")
+		c.cl.State.Inflight.Set(next)
+		engine.OnQosPublish(c.cl, next, next.Created, 0)
+		engine.OnQosComplete(c.cl, ack)
+		n.keeper.store.Load().Wait(nil)
+		end()
+		n, end = once(t, dir)
+		s = come(addr(t, n, "tcp"), 5, h)
+		m := s.take()
+		must(m.payload == "waiting", "got %+v", m)
+		s.quiet("one message waits")
 		s.bye()
 	}); err != nil {
 		t.Error(err)
