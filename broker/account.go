@@ -23,15 +23,6 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 	}
 }
 
-// OnQosComplete is called when an entry left the account because its exchange
-// was completed; pk is the packet that completed it.
-func (h *hook) OnQosComplete(cl *mqtt.Client, pk packets.Packet) {
-	if c := clientOf(cl); c != nil {
-		c.held.drop(pk.PacketID)
-		c.unqueue(pk.PacketID, 0)
-	}
-}
-
 // OnRetainMessage is called when the retained message of a topic was set (r is
 // 1) or removed (r is -1, or 0 if there was none).
 func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
@@ -113,16 +104,11 @@ func (c *client) lost(seq int64) {
 	}
 }
 
-// dropped follows the engine when it forgets an exchange: pk is the message,
-// or the client's refusal.
+// dropped follows the engine when it forgets an exchange: pk is the message. Or
+// it is the client's refusal, see acknowledging.
 func (c *client) dropped(pk *packets.Packet) {
-	st := c.storeOf()
-	switch {
-	case st == nil:
-	case pk.FixedHeader.Type == packets.Publish:
-		st.Done(c.id, pk.PacketID, pk.Created)
-	case pk.FixedHeader.Type == packets.Pubrec:
-		st.Done(c.id, pk.PacketID, 0)
+	if pk.FixedHeader.Type == packets.Publish {
+		c.unqueue(pk.PacketID, pk.Created)
 	}
 }
 

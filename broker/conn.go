@@ -49,6 +49,7 @@ type conn struct {
 
 	client atomic.Pointer[client] // nil until the CONNECT is accepted
 	over   atomic.Bool            // nothing is read any more but what had come when endInput was called
+	hailed atomic.Bool            // a CONNACK was sent that lets the client in
 	told   atomic.Bool            // there is no need to say why the connection ends
 
 	packetSize int64 // limit once the CONNECT was accepted
@@ -203,7 +204,7 @@ func (k *conn) Close() error {
 		return nil
 	}
 	k.closed = true
-	if c := k.client.Load(); c != nil && c.proto == 5 && !k.told.Load() {
+	if c := k.client.Load(); c != nil && c.proto == 5 && k.hailed.Load() && !k.told.Load() {
 		k.buf, k.size = append(k.buf, farewell[:]...), k.size+len(farewell)
 	}
 	close(k.done)

@@ -22,8 +22,8 @@ func (h *hook) OnPacketEncode(cl *mqtt.Client, pk packets.Packet) packets.Packet
 	c := k.client.Load()
 	switch pk.FixedHeader.Type {
 	case packets.Disconnect:
-		if cl.Properties.ProtocolVersion < 5 {
-			return swallowed(pk) // MQTT 3.1.1 §3.14: from client to server only
+		if cl.Properties.ProtocolVersion < 5 || !k.hailed.Load() {
+			return swallowed(pk) // MQTT 3.1.1 §3.14: from client to server only; MQTT 5.0 §3.14: not before the CONNACK
 		}
 		k.told.Store(true)
 		return pk // in a hurry
@@ -298,7 +298,9 @@ const straggle = 100 * time.Millisecond
 func (c *client) sendAgain() {
 	defer close(c.sending)
 	c.node.grace.wait(straggle, c.conn.done)
-	c.again = append(c.again, c.collect()...)
+	if c.again = append(c.again, c.collect()...); len(c.again) > 0 {
+		c.awaitStored()
+	}
 	c.sendStored()
 	close(c.ready)
 	c.took = nil

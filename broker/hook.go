@@ -21,7 +21,7 @@ func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
 		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished, mqtt.OnPublishDropped, mqtt.OnQosDropped,
-		mqtt.OnQosPublish, mqtt.OnQosComplete, mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
+		mqtt.OnQosPublish, mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
 		mqtt.OnPacketProcessed, mqtt.OnPacketSent, mqtt.OnSysInfoTick,
 		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
 		return true
@@ -65,17 +65,11 @@ func (h *hook) OnPacketRead(cl *mqtt.Client, pk packets.Packet) (packets.Packet,
 		c.release(pk.PacketID)
 		return inert(pk), nil
 	case packets.Puback, packets.Pubcomp:
-		c.resent.done(pk.PacketID)
-		if c.window != nil {
-			c.window.release(pk.PacketID)
-		}
+		c.acknowledging(pk.PacketID)
 	case packets.Pubrec:
 		c.held.drop(pk.PacketID) // the engine keeps only the identifier
-		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code {
-			c.resent.done(pk.PacketID)
-			if c.window != nil {
-				c.window.release(pk.PacketID)
-			}
+		if pk.ReasonCode >= packets.ErrUnspecifiedError.Code || !pk.ReasonCodeValid() {
+			c.acknowledging(pk.PacketID)
 		}
 	case packets.Disconnect:
 		c.conn.told.Store(true)

@@ -282,12 +282,21 @@ func (c *client) published(f frame, p plainPublish) error {
 
 // acknowledged does what the engine and its hooks do for a PUBACK.
 func (c *client) acknowledged(id uint16) {
+	c.acknowledging(id)
+	if c.cl.State.Inflight.Delete(id) {
+		atomic.AddInt64(&c.node.server.Info.Inflight, -1)
+	}
+}
+
+// acknowledging is called before the engine forgets a message that was
+// acknowledged: after that its packet identifier is free, and what is kept
+// under it may be another message.
+func (c *client) acknowledging(id uint16) {
 	c.resent.done(id)
 	if c.window != nil {
 		c.window.release(id)
 	}
-	if c.cl.State.Inflight.Delete(id) {
-		atomic.AddInt64(&c.node.server.Info.Inflight, -1)
+	if _, ok := c.cl.State.Inflight.Get(id); ok {
 		c.held.drop(id)
 		c.unqueue(id, 0)
 	}

@@ -2,6 +2,7 @@ package broker
 
 import (
 	"runtime"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -124,12 +125,24 @@ func (c *client) pass(pk *packets.Packet) passage {
 		return other
 	}
 	o := &c.overflow
-	if !o.busy.Load() && c.isReady() && (pk.FixedHeader.Qos == 0 || c.window == nil || c.window.open()) && !c.conn.full() {
+	if !o.busy.Load() && c.isReady() && c.lasts(pk) && (pk.FixedHeader.Qos == 0 || c.window == nil || c.window.open()) && !c.conn.full() {
 		return direct
 	}
 	o.put(c, *pk)
 	o.aboard.Add(-1)
 	return aside
+}
+
+// lasts reports whether a message may be sent as far as the store goes. One with
+// QoS 2 must be there first: else, if the process ended in between, its
+// packet identifier would be given to another message, which the client would
+// take for this one.
+func (c *client) lasts(pk *packets.Packet) bool {
+	if pk.FixedHeader.Qos < 2 {
+		return true
+	}
+	st := c.storeOf()
+	return st == nil || st.Pending() == nil
 }
 
 // put puts a message aside.
@@ -159,6 +172,9 @@ func (c *client) drain() {
 			return
 		}
 		o.mu.Unlock()
+		if slices.ContainsFunc(all, func(pk packets.Packet) bool { return !c.lasts(&pk) }) {
+			c.awaitStored()
+		}
 		for i := range all {
 			all[i].Connect.WillQos = markWaited
 			if c.cl.WritePacket(all[i]) != nil && c.conn.ended() {

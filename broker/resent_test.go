@@ -5,6 +5,9 @@ import (
 	"path/filepath"
 	"slices"
 	"testing"
+	"time"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // What waited for a session and was never sent comes without DUP; what was
@@ -97,6 +100,123 @@ func TestDupAfterRestart(t *testing.T) {
 		numbers(s, true, true)
 		s.answer(kPuback, 2)
 		numbers(s, false)
+		s.bye()
+	}); err != nil {
+		t.Error(err)
+	}
+	end()
+}
+
+// A message with QoS 2 is not sent to a session that outlives the process
+// before it is in the store: a client that has it already would take the one
+// that comes next under its packet identifier, after a crash, for the same.
+func TestQoS2IsStoredFirst(t *testing.T) {
+	n, end := once(t, filepath.Join(t.TempDir(), "store"))
+	defer end()
+	if err := attempt(func() {
+		a := addr(t, n, "tcp")
+		s, p := come(a, 5, hello{id: "s", resume: true, props: expiry(60)}), come(a, 5, hello{id: "p"})
+		s.subscribe(1, "first/#", 2)
+		p.publish(2, "first/x", 1, "0")
+		must(s.take().payload == "0", "no message")
+		s.settled()
+		st := n.keeper.store.Load()
+		st.Wait(nil)
+		st.Hold() // nothing is written
+		held := true
+		defer func() {
+			if held {
+				st.Free()
+			}
+		}()
+		p.publishRaw(2<<1, "first/x", 2, "1")
+		p.publishRaw(1<<1, "first/x", 3, "2")
+		p.ping()
+		k, err := s.tryNext(300 * time.Millisecond)
+		must(err != nil, "%v came before it was stored", k)
+		held = false
+		st.Free()
+		for _, want := range []string{"1", "2"} {
+			m := s.take()
+			must(m.payload == want && !m.dup, "got %+v, not %s", m, want)
+		}
+	}); err != nil {
+		t.Error(err)
+	}
+}
+
+// A message that moved to another connection of its session when the process
+// ended may be in the store under both packet identifiers. It comes once.
+func TestMovedMessageComesOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	n, end := once(t, dir)
+	h := hello{id: "s", resume: true, props: expiry(600)}
+	if err := attempt(func() {
+		s, p := come(addr(t, n, "tcp"), 5, h), come(addr(t, n, "tcp"), 5, hello{id: "p"})
+		s.subscribe(1, "m/#", 2)
+		s.bye()
+		awaitGone(t, n, "s")
+		for i := range 3 {
+			p.publish(2, "m/x", i+1, fmt.Sprint(i))
+		}
+		n.mu.Lock()
+		c := n.idle["s"].c
+		n.mu.Unlock()
+		for _, pk := range c.cl.State.Inflight.GetAll(false) {
+			if string(pk.Payload) == "1" {
+				pk.PacketID = 77
+				c.queue(&pk)
+			}
+		}
+		n.keeper.store.Load().Wait(nil)
+		end()
+		n, end = once(t, dir)
+		s = come(addr(t, n, "tcp"), 5, h)
+		for i := range 3 {
+			m := s.take()
+			must(m.payload == fmt.Sprint(i), "got %+v where %d was due", m, i)
+		}
+		s.quiet("each once")
+		s.bye()
+	}); err != nil {
+		t.Error(err)
+	}
+	end()
+}
+
+// A packet identifier is free, and may be given to the next message, from the
+// moment that the engine has seen its acknowledgement. What is stored under it
+// from then on is not what was acknowledged.
+func TestIdentifierTakenAgainAtOnce(t *testing.T) {
+	dir := filepath.Join(t.TempDir(), "store")
+	n, end := once(t, dir)
+	h := hello{id: "s", resume: true, props: expiry(600)}
+	if err := attempt(func() {
+		s, p := come(addr(t, n, "tcp"), 5, h), come(addr(t, n, "tcp"), 5, hello{id: "p"})
+		s.subscribe(1, "again", 1)
+		p.publish(1, "again", 1, "acknowledged")
+		id := s.next().message().id
+		n.mu.Lock()
+		c := n.live["s"]
+		n.mu.Unlock()
+		engine := &hook{n: n}
+		ack := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Puback}, PacketID: uint16(id), ProtocolVersion: 5}
+		old, _ := c.cl.State.Inflight.Get(uint16(id))
+		_, err := engine.OnPacketRead(c.cl, ack)
+		must(err == nil, "%v", err)
+		c.cl.State.Inflight.Delete(uint16(id))
+		next := old
+		next.Created, next.Payload = n.seq.Add(1), []byte("waiting")
+		c.cl.State.Inflight.Set(next)
+		engine.OnQosPublish(c.cl, next, next.Created, 0)
+		engine.OnQosComplete(c.cl, ack)
+		n.keeper.store.Load().Wait(nil)
+		end()
+		n, end = once(t, dir)
+		s = come(addr(t, n, "tcp"), 5, h)
+		m := s.take()
+		must(m.payload == "waiting", "got %+v", m)
+		s.quiet("one message waits")
 		s.bye()
 	}); err != nil {
 		t.Error(err)

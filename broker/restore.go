@@ -145,7 +145,12 @@ func (n *Node) restoreSession(s *store.Session, clock, now time.Time) bool {
 		n.settleFilter(c.cl, sub.Filter)
 	}
 	for i := range s.Entries {
-		c.restoreEntry(&s.Entries[i])
+		e := &s.Entries[i]
+		if i > 0 && e.Seq == s.Entries[i-1].Seq && !e.Retain && !e.Released {
+			c.unqueue(e.PacketID, e.Seq) // it was being moved, see takeIn, and neither was sent
+			continue
+		}
+		c.restoreEntry(e)
 	}
 	c.restoreInbound(s.Received)
 	n.server.Clients.Add(c.cl)

@@ -267,6 +267,12 @@ func appendLength(b []byte, n int) []byte {
 
 // OnPacketSent is called when a packet is on its way to the connection.
 func (h *hook) OnPacketSent(cl *mqtt.Client, pk packets.Packet, _ []byte) {
+	if pk.FixedHeader.Type == packets.Connack && pk.ReasonCode < packets.ErrUnspecifiedError.Code {
+		if k, ok := cl.Net.Conn.(*conn); ok {
+			k.hailed.Store(true)
+		}
+		return
+	}
 	if pk.Connect.WillQos != markDirect {
 		return
 	}

@@ -2,7 +2,10 @@ package broker
 
 import (
 	"fmt"
+	"path/filepath"
 	"testing"
+
+	"github.com/mochi-mqtt/server/v2/packets"
 )
 
 // What a client sent before it left is taken, however soon it is back: its last
@@ -43,5 +46,35 @@ func TestLeftAndBackAtOnce(t *testing.T) {
 				t.Error(err)
 			}
 		})
+	}
+}
+
+// A client that has had no CONNACK is sent no DISCONNECT (MQTT 5.0 §3.14).
+func TestNoDisconnectBeforeConnack(t *testing.T) {
+	n, end := once(t, filepath.Join(t.TempDir(), "store"))
+	defer end()
+	if err := attempt(func() {
+		st := n.keeper.store.Load()
+		st.Hold() // the CONNACK waits for the store
+		p := open(addr(t, n, "tcp"), 5)
+		p.send(hello{id: "s", resume: true, props: expiry(60)}.encode(5))
+		var c *client
+		eventually(t, "the client is known", func() bool {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			c = n.live["s"]
+			return c != nil
+		})
+		n.disconnect(c, packets.ErrServerShuttingDown)
+		st.Free()
+		for first := true; ; first = false {
+			k, err := p.tryNext(patience)
+			if err != nil {
+				return
+			}
+			must(!first || k.kind == kConnack, "%v comes first", k)
+		}
+	}); err != nil {
+		t.Error(err)
 	}
 }

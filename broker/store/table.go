@@ -223,6 +223,19 @@ func (s *Store) dropEntry(e *entry) {
 	}
 }
 
+// free gives a packet identifier back to the entry that had it before, if there
+// is one.
+func (k *session) free(packetID uint16) {
+	delete(k.entries, packetID)
+	for i := len(k.strays) - 1; i >= 0; i-- {
+		if e := k.strays[i]; e.is.PacketID == packetID {
+			k.entries[packetID] = e
+			k.strays = append(k.strays[:i], k.strays[i+1:]...)
+			return
+		}
+	}
+}
+
 // Done deletes what has a packet identifier from a session's queue. Seq says
 // which message it must be; 0: any.
 func (s *Store) Done(id string, packetID uint16, seq int64) {
@@ -234,7 +247,7 @@ func (s *Store) Done(id string, packetID uint16, seq int64) {
 	}
 	if e := k.entries[packetID]; e != nil && (seq == 0 || e.is.Seq == seq) {
 		s.dropEntry(e)
-		delete(k.entries, packetID)
+		k.free(packetID)
 		return
 	}
 	for i, e := range k.strays {
@@ -258,14 +271,14 @@ func (s *Store) Lost(id string, seq int64) {
 	for _, packetID := range k.recent {
 		if e := k.entries[packetID]; e != nil && e.is.Seq == seq {
 			s.dropEntry(e)
-			delete(k.entries, packetID)
+			k.free(packetID)
 			return
 		}
 	}
 	for packetID, e := range k.entries {
 		if e.is.Seq == seq {
 			s.dropEntry(e)
-			delete(k.entries, packetID)
+			k.free(packetID)
 			return
 		}
 	}
