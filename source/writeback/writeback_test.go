@@ -220,7 +220,7 @@ func TestReplaceListPrunes(t *testing.T) {
 
 // Whatever texts a request brings, they are texts in the source.
 func TestNothingIsEvaluated(t *testing.T) {
-	for _, text := range []string{`\(1)`, `"`, `"}`, "a\nb", `"""`, `#"x"#`, "\x00", "} , x: 1 , y: {", "é漢\u2028"} {
+	for _, text := range []string{`\(1)`, `"`, `"}`, "a\nb", `"""`, `#"x"#`, "\x01", "} , x: 1 , y: {", "é漢\u2028"} {
 		w := newWorld(t)
 		l := fields(t, linkToB)
 		l["username"], l["clientid"] = text, text
@@ -233,6 +233,10 @@ func TestNothingIsEvaluated(t *testing.T) {
 			t.Errorf("%q became %q", text, given["username"])
 		}
 	}
+	w := newWorld(t)
+	l := fields(t, linkToB)
+	l["username"] = "\x00" // which no packet can carry
+	w.refused(writeback.Invalid, writeback.Request{Op: writeback.Update, Site: "a", Links: []map[string]any{l}})
 }
 
 // Writers over REST, a writer of another process, and somebody who saves other
