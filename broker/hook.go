@@ -280,6 +280,7 @@ func (h *hook) OnSubscribed(cl *mqtt.Client, pk packets.Packet, codes []byte) {
 		return
 	}
 	c.endSubscribe(&pk, codes)
+	c.findRetained()
 	c.subs.Add(1)
 	c.hasSubscribed()
 	c.subscribedTo(pk.Filters, codes)

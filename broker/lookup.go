@@ -21,6 +21,13 @@ const markLookup = markBegun + 1
 // lookupsAtOnce is how many topics it has.
 const lookupsAtOnce = 64
 
+// A lookup is a subscription whose retained messages are to be sent, and the
+// topics that have some.
+type lookup struct {
+	packets.Subscription
+	names []string
+}
+
 // lookUp notes that a SUBSCRIBE asks for retained messages.
 func (q *request) lookUp(own packets.Subscription, existed bool) {
 	if mqtt.IsSharedFilter(own.Filter) || own.RetainHandling == 2 || own.RetainHandling == 1 && existed {
@@ -30,7 +37,7 @@ func (q *request) lookUp(own packets.Subscription, existed bool) {
 	for _, filter := range []string{own.Filter, parentOf(own.Filter)} { // see twin
 		if filter != "" {
 			own.Filter = filter
-			q.lookups = append(q.lookups, own)
+			q.lookups = append(q.lookups, lookup{Subscription: own})
 		}
 	}
 }
@@ -47,19 +54,28 @@ func (n *Node) retainedAt(filter string) []string {
 	return names
 }
 
+// findRetained finds what a SUBSCRIBE has asked for. It is called before the
+// answer: what is published after that comes once, as new.
+func (c *client) findRetained() {
+	all := c.request.lookups
+	for i := range all {
+		all[i].names = c.node.retainedAt(all[i].Filter)
+	}
+}
+
 // sendRetained has the engine send what a SUBSCRIBE has asked for.
 func (c *client) sendRetained() {
 	q := &c.request
 	all := q.lookups
 	q.lookups = nil
 	for _, own := range all {
-		for names := c.node.retainedAt(own.Filter); len(names) > 0; {
+		for names := own.names; len(names) > 0; {
 			k := min(len(names), lookupsAtOnce)
 			pk := packets.Packet{FixedHeader: packets.FixedHeader{Type: packets.Subscribe}}
 			pk.Connect.WillQos = markLookup
 			q.found = q.found[:0]
 			for _, name := range names[:k] {
-				one := own
+				one := own.Subscription
 				one.Filter = name
 				identify(&one)
 				q.found = append(q.found, one)

@@ -24,7 +24,7 @@ type request struct {
 	existed []bool                 // for each, whether the client had it before
 	codes   []byte                 // of the UNSUBACK
 	judged  *right                 // that a SUBSCRIBE was judged by
-	lookups []packets.Subscription // whose retained messages are to be sent
+	lookups []lookup
 	found   []packets.Subscription // those of one lookup, by topic
 }
 
