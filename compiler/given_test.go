@@ -13,8 +13,8 @@ import (
 // also when it was taken over from an earlier result.
 func TestGiven(t *testing.T) {
 	for name, text := range map[string]string{
-		"literals":  `sites: a: cluster: links: b: {server: "x:1", topics: ["t"], password: "hunter2", pool_size: 9007199254740993, ssl: enable: true}`,
-		"otherwise": `_n: 9007199254740993` + "\n" + `sites: a: cluster: links: {for p in ["b"] {(p): {server: "\("x"):1", topics: [for t in ["t"] {t}], password: *"hunter2" | string, pool_size: _n, ssl: {enable: !false}}}}`,
+		"literals":  `sites: a: cluster: links: b: {server: "x:1", topics: ["t"], password: "hunter2", max_inflight: 9007199254740993, ssl: enable: true}`,
+		"otherwise": `_n: 9007199254740993` + "\n" + `sites: a: cluster: links: {for p in ["b"] {(p): {server: "\("x"):1", topics: [for t in ["t"] {t}], password: *"hunter2" | string, max_inflight: _n, ssl: {enable: !false}}}}`,
 	} {
 		t.Run(name, func(t *testing.T) {
 			fsys := one(text)
@@ -26,7 +26,7 @@ func TestGiven(t *testing.T) {
 			for _, r := range []*compiler.Result{r, again} {
 				got, ok := r.Given("a", "b")
 				b, err := json.Marshal(got)
-				const want = `{"password":"hunter2","pool_size":9007199254740993,"server":"x:1","ssl":{"enable":true},"topics":["t"]}`
+				const want = `{"max_inflight":9007199254740993,"password":"hunter2","server":"x:1","ssl":{"enable":true},"topics":["t"]}`
 				if err != nil || !ok || string(b) != want {
 					t.Errorf("%s, %v, %v", b, ok, err)
 				}
