@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"net"
 	"runtime"
 	"slices"
 	"sync"
@@ -56,7 +57,12 @@ func (c *client) board(name string) bool {
 		return false
 	}
 	if !fits() {
-		c.await(name, loopPatience, fits, func() { o.aboard.Add(1) })
+		c.await(name, loopPatience, fits, func() {
+			o.aboard.Add(1)
+			if c.conn.ended() {
+				c.cl.Stop(net.ErrClosed) // it will be, by its reader: the engine must know now, and keep the message for the session
+			}
+		})
 	}
 	return true
 }

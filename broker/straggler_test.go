@@ -102,6 +102,77 @@ func TestHaltingConnectionsLoseNothing(t *testing.T) {
 	}
 }
 
+// A blocker keeps the reader of a client that publishes to one topic.
+type blocker struct {
+	nobody
+	topic string
+	held  chan struct{} // says that it does
+	until chan struct{}
+}
+
+func (b *blocker) Published(m *Message) {
+	if m.Topic == b.topic {
+		b.held <- struct{}{}
+		<-b.until
+	}
+}
+
+// What is published while a connection has ended, and the engine does not know
+// yet, is kept for the session, however much there is.
+func TestEndingConnectionsLoseNothing(t *testing.T) {
+	const many = channelLength + 50
+	b := &blocker{topic: "hold", held: make(chan struct{}), until: make(chan struct{})}
+	n := start(t, Options{}, b, anyone())
+	address := addr(t, n, "tcp")
+	h := hello{id: "s", resume: true, props: property(0x11, u32(600))}
+	err := attempt(func() {
+		p := come(address, 5, h)
+		p.subscribe(1, "q", 2)
+		pub := come(address, 5, hello{id: "p"})
+		c := n.connected("s")
+		p.publishRaw(0, "hold", 0, "")
+		<-b.held
+		c.conn.Close()
+		c.conn.mu.Lock() // keeps the write loop
+		done := make(chan error, 1)
+		go func() {
+			done <- attempt(func() {
+				for i := range many {
+					pub.publish(2, "q", i+1, fmt.Sprint(i))
+				}
+			})
+		}()
+		var failed error
+		for ended := false; !ended && c.overflow.aboard.Load() <= channelLength; {
+			select {
+			case failed = <-done:
+				ended, done = true, nil
+			case <-time.After(time.Millisecond):
+			}
+		}
+		c.conn.mu.Unlock()
+		if done != nil {
+			failed = <-done
+		}
+		must(failed == nil, "publish: %v", failed)
+		close(b.until)
+		p = come(address, 5, h)
+		for i := range many {
+			k := p.next()
+			for k.kind == kPubrel {
+				p.answer(kPubcomp, k.id())
+				k = p.next()
+			}
+			m := k.message()
+			must(m.payload == fmt.Sprint(i), "%s came for %d", m.payload, i)
+			p.answer(kPubrec, m.id)
+		}
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 func TestGraceOutlivesAWaitThatGaveUp(t *testing.T) {
 	var g grace
 	first := g.enter()
