@@ -7,6 +7,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -254,16 +255,23 @@ func TestManyWriters(t *testing.T) {
 	other := openWorld(t, w.dir, nil)
 	stop := make(chan struct{})
 	var saving, writing sync.WaitGroup
+	var edits atomic.Int64
 	saving.Go(func() {
-		// A human saves less often than a file can be read.
+		// A human saves less often than an edit takes, however slow the machine
+		// is: one is made between two saves, at least.
 		tick := time.NewTicker(10 * time.Millisecond)
 		defer tick.Stop()
-		for n := 0; ; n++ {
+		seen := int64(-1)
+		for n := 0; ; {
 			select {
 			case <-stop:
 				return
 			case <-tick.C:
 			}
+			if edits.Load() == seen {
+				continue
+			}
+			seen, n = edits.Load(), n+1
 			if err := os.WriteFile(filepath.Join(w.dir, "c.cue"), fmt.Appendf(nil, "%s// %d\n", tree["c.cue"], n), 0o644); err != nil {
 				t.Error(err)
 				return
@@ -284,6 +292,7 @@ func TestManyWriters(t *testing.T) {
 				switch r, _ := err.(*writeback.Refusal); {
 				case err == nil:
 					n++
+					edits.Add(1)
 				case r != nil && r.Kind == writeback.Stale:
 					mu.Lock()
 					stale++
