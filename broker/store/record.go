@@ -353,7 +353,7 @@ func decodeSession(b []byte) (*Session, error) {
 	if reached {
 		s.Reached = r.num()
 	}
-	if s.Expiry < 0 || s.WillDelay < 0 {
+	if s.Expiry < 0 || s.WillDelay < 0 || reached && s.Reached < 0 {
 		r.err = errRecord
 	}
 	return s, r.end()
