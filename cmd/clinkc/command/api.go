@@ -9,6 +9,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net/http"
 	"net/url"
 	"os"
@@ -119,6 +120,9 @@ func (c Command) onlyKey() (string, error) {
 // readKey reads a file with one line key:secret.
 func readKey(name string) (string, error) {
 	f, err := os.Open(name)
+	if errors.Is(err, fs.ErrNotExist) && strings.Contains(name, ":") {
+		return "", errors.New("there is no such file: name the file that holds the key, not the key itself") // and do not show it
+	}
 	if err != nil {
 		return "", err
 	}
