@@ -323,6 +323,33 @@ func TestHold(t *testing.T) {
 	})
 }
 
+// Routes that come while the queue is looked through do not let a message go
+// before an older one of the same publisher, though their topics differ.
+func TestRoutesComeWhileTheyAreLookedAt(t *testing.T) {
+	for answers := 1; answers <= 4; answers++ { // of no, until all is wanted
+		in(t, forwarder.Options{}, packets.Properties{}, func(t *testing.T, w *world) {
+			f := <-w.ends
+			w.set(false)
+			f = w.hangUp(f)
+			w.send(1, "t/0", "t/1", "t/2")
+			left := answers
+			w.mu.Lock()
+			w.asked = func(string) {
+				if left--; left == 0 { // and nobody is told yet
+					w.wanted = map[string]bool{"t/0": true, "t/1": true, "t/2": true}
+				}
+			}
+			w.ready = true
+			close(w.changed)
+			w.changed = make(chan struct{})
+			w.mu.Unlock()
+			synctest.Wait()
+			w.set(true, "t/0", "t/1", "t/2")
+			expect(t, f.topics(t), "1:t/0 2:t/1 3:t/2")
+		})
+	}
+}
+
 // TestHoldEnds has a peer that never becomes ready.
 func TestHoldEnds(t *testing.T) {
 	in(t, forwarder.Options{Lanes: 1}, packets.Properties{}, func(t *testing.T, w *world) {

@@ -247,7 +247,7 @@ func (p *pump) take(now time.Time) bool {
 			p.park(p.queue.popFront())
 			p.signal() // it is the lane's goroutine that reviews it
 			continue
-		case p.topics[e.rec.Topic] > 0: // its route is back, and older ones go first
+		case p.topics[e.rec.Topic] > 0, p.wantsParked(): // its route is back, and older ones go first
 			p.release(now, func(topic string) bool { return topic == e.rec.Topic || p.opts.Peer.Wants(topic) })
 			continue
 		}
@@ -263,6 +263,24 @@ func (p *pump) take(now time.Time) bool {
 		room -= e.size
 	}
 	return len(p.batch) > 0
+}
+
+// wantsParked reports whether a route of the peer matches something parked by
+// now. The routes come while the queue is looked through: what was looked at
+// before they did would be sent behind what was looked at after. With many
+// topics that would take too long for each message; then only those of one topic
+// are certain to keep their order, which is what MQTT asks for.
+func (l *lane) wantsParked() bool {
+	const many = 64
+	if len(l.topics) > many {
+		return false
+	}
+	for topic := range l.topics {
+		if l.opts.Peer.Wants(topic) {
+			return true
+		}
+	}
+	return false
 }
 
 // expired reports whether a message has outlived its own expiry interval

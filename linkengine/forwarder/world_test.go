@@ -94,6 +94,7 @@ type world struct {
 	changed chan struct{}
 	losses  int
 	unsure  bool
+	asked   func(topic string) // told of each answer of Wants
 }
 
 func (w *world) Lost() { w.mu.Lock(); defer w.mu.Unlock(); w.losses++ }
@@ -107,6 +108,9 @@ func (w *world) Ready() (bool, <-chan struct{}) {
 func (w *world) Wants(topic string) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	if w.asked != nil {
+		defer w.asked(topic)
+	}
 	return w.wanted[topic]
 }
 
