@@ -1,6 +1,7 @@
 package broker
 
 import (
+	"errors"
 	"fmt"
 	"net/netip"
 	"sync/atomic"
@@ -58,9 +59,13 @@ func (s *Session) Peer() string { return s.c.granted.Load().Peer }
 // RemoteAddr is the far end of the connection.
 func (s *Session) RemoteAddr() netip.AddrPort { return s.c.peer }
 
+// ErrEnded is the error of a [Session.Reply] to a session whose connection has
+// ended, whoever ended it.
+var ErrEnded = errors.New("the session's connection has ended")
+
 // Reply sends a message with QoS 1 to this session alone. It is an error if
-// the session has not subscribed to the topic, or has ended. It may be called
-// from within [Handler.Control].
+// the session has not subscribed to the topic, or has ended ([ErrEnded]). It may
+// be called from within [Handler.Control].
 func (s *Session) Reply(name string, payload, correlation []byte) error {
 	m := Message{Topic: name, CorrelationData: correlation}
 	if err := topic.ValidName(name); err != nil {
@@ -73,10 +78,15 @@ func (s *Session) Reply(name string, payload, correlation []byte) error {
 	if !ok {
 		return fmt.Errorf("reply to %s: not subscribed to %.200q", s.c.id, name)
 	}
-	if err := s.c.send(name, payload, correlation, min(qos, 1)); err != nil {
+	err := s.c.send(name, payload, correlation, min(qos, 1))
+	var code packets.Code
+	switch {
+	case err == nil:
+		return nil
+	case errors.As(err, &code): // there is a connection, but the message cannot go over it
 		return fmt.Errorf("reply to %s: %w", s.c.id, err)
 	}
-	return nil
+	return fmt.Errorf("reply to %s: %w: %w", s.c.id, ErrEnded, err)
 }
 
 // Disconnect ends the session's connection with a reason code (MQTT 5.0

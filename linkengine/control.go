@@ -194,7 +194,8 @@ func (e *Engine) objection(l *link, target string) string {
 }
 
 func (h handler) reply(s *broker.Session, m *broker.Message, ack wire.ActorInitAck) broker.Verdict {
-	if err := s.Reply(m.ResponseTopic, ack.Append(nil), m.CorrelationData); err != nil {
+	err := s.Reply(m.ResponseTopic, ack.Append(nil), m.CorrelationData)
+	if err != nil && !errors.Is(err, broker.ErrEnded) { // else it is not the peer's fault: its access may have changed meanwhile
 		h.bad(s, fmt.Errorf("actor_init cannot be answered: %w", err))
 	}
 	return broker.AckNoMatch

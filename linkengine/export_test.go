@@ -3,6 +3,7 @@ package linkengine
 import (
 	"time"
 
+	"clink/broker"
 	"clink/topology"
 )
 
@@ -24,3 +25,17 @@ func (e *Engine) Visits() int {
 
 // KeepHouse looks for what has expired at a time.
 func (e *Engine) KeepHouse(now time.Time) { e.keepHouse(now) }
+
+// A Late handler is the engine's with something that happens before each Control.
+type Late struct {
+	broker.Handler
+	Before func(s *broker.Session)
+}
+
+func (l Late) Control(s *broker.Session, m *broker.Message) broker.Verdict {
+	l.Before(s)
+	return l.Handler.Control(s, m)
+}
+
+// Handler is what the engine has made the node's.
+func (e *Engine) Handler() broker.Handler { return handler{e} }

@@ -54,6 +54,7 @@ type siteOptions struct {
 	store     string // directory of the broker's
 	log       *slog.Logger
 	configure func(*broker.Config)
+	before    func(*broker.Session)
 }
 
 func bind(addr string) siteOption  { return func(o *siteOptions) { o.bind = addr } }
@@ -65,6 +66,12 @@ func storeIn(dir string) siteOption { return func(o *siteOptions) { o.store = di
 // configured changes the broker's configuration before it is applied.
 func configured(change func(*broker.Config)) siteOption {
 	return func(o *siteOptions) { o.configure = change }
+}
+
+// beforeControl has something happen before the engine is told of each control
+// packet.
+func beforeControl(do func(*broker.Session)) siteOption {
+	return func(o *siteOptions) { o.before = do }
 }
 
 // begin runs a site that lets in link peers of the given names, and exports
@@ -85,6 +92,9 @@ func begin(t testing.TB, name string, peers []string, opts ...siteOption) *site 
 	engine, err := linkengine.New(linkengine.Options{Cluster: name, Node: node, DataDir: o.dir, Log: o.log})
 	if err != nil {
 		t.Fatal(err)
+	}
+	if o.before != nil {
+		node.Intercept(linkengine.Late{Handler: engine.Handler(), Before: o.before})
 	}
 	cfg := broker.Config{
 		Listeners: []topology.Listener{{Name: "tcp", Type: topology.TCP, Enable: true, Bind: o.bind}},

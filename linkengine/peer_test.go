@@ -192,6 +192,25 @@ func TestFaultyControl(t *testing.T) {
 	}
 }
 
+// A peer whose session is ended here while its handshake is on its way has done
+// nothing wrong.
+func TestAnswerToAnEndedSession(t *testing.T) {
+	log := &buffer{}
+	s := begin(t, "a", []string{"b"}, logTo(log), beforeControl(func(s *broker.Session) { s.Disconnect(0x87) }))
+	s.put(t, linkTo("b", "127.0.0.1:1", "t/#"))
+	b := foreignPeer(t, s, "b", "routesync")
+	p := wire.ActorInit{Actor: "n1", Incarnation: 1, Target: "a"}
+	if _, err := b.send(t, client.Message{
+		Topic: wire.RouteTopic("b"), Payload: p.Append(nil), ResponseTopic: wire.RespTopic("b", "n1"), Correlation: []byte("0123456789abcdef"),
+	}); err == nil {
+		t.Error("it is acknowledged")
+	}
+	eventually(t, "the session is forgotten", func() bool { return s.engine.Actors("b") == 1 && s.engine.Visits() == 0 })
+	if got, n := log.String(), s.status(t, "b").Metrics.DroppedBy["bad-control"]; strings.Contains(got, "faulty") || n != 0 {
+		t.Errorf("%d faulty packets are counted, and the log says %s", n, got)
+	}
+}
+
 // TestReceiverFilter sends records as peers of all kinds do.
 func TestReceiverFilter(t *testing.T) {
 	s := lonely(t)
