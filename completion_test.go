@@ -85,6 +85,43 @@ func TestBashCompletes(t *testing.T) {
 	}
 }
 
+// Fish answers what a command line may become when it is asked with complete -C.
+func TestFishCompletes(t *testing.T) {
+	fish, err := exec.LookPath("fish")
+	if err != nil {
+		t.Skip("there is no fish to complete anything")
+	}
+	dir := t.TempDir()
+	if err := os.CopyFS(dir, os.DirFS("examples/topologies/three-site-mesh")); err != nil {
+		t.Fatal(err)
+	}
+	tests := []struct{ line, want string }{
+		{"clinkc ", "build completion explain fmt graph help init rules schema trace version vet"},
+		{"clinkc ex", "explain"},
+		{"clinkc explain topic-r", "topic-redundant topic-reserved"},
+		{"clinkc vet --site emqx-u", "emqx-us-east"},
+		{"clinkc vet --format=s", "--format=sarif"},
+		{"clinkc vet us", "us_east.cue"}, // a file: fish's own
+	}
+	for _, tt := range tests {
+		var got string
+		for range 20 { // as with bash
+			cmd := exec.Command(fish, "--no-config", "-c", "clinkc completion fish | source; complete -C $argv[1]", tt.line)
+			cmd.Dir = dir
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatalf("%q: %v", tt.line, err)
+			}
+			if got = strings.Join(strings.Fields(string(out)), " "); got == tt.want {
+				break
+			}
+		}
+		if got != tt.want {
+			t.Errorf("%q becomes %q, want %q", tt.line, got, tt.want)
+		}
+	}
+}
+
 // Every flag of every command is offered, so that none is forgotten.
 func TestCompletionKnowsEveryFlag(t *testing.T) {
 	run := func(args ...string) string {
