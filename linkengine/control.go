@@ -1,12 +1,15 @@
 package linkengine
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"time"
 
 	"clink/broker"
 	"clink/linkengine/extrouter"
+	"clink/linkengine/probe"
 	"clink/linkengine/wire"
 	"clink/topology"
 )
@@ -107,7 +110,11 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 	ack := wire.ActorInitAck{Actor: p.Actor, Version: 1}
 	h.mark(s, p.Target)
 	l := (*h.links.Load())[s.Peer()]
-	if ack.Error = h.objection(l, p.Target); ack.Error != "" {
+	switch ack.Error = h.objection(l, p.Target); {
+	case ack.Error != "" && probe.Is(p.Target): // somebody asks, and says nothing of the peer's half
+		h.tell(slog.LevelInfo, s.Peer(), "a probe of the peer's link is answered", "reason", ack.Error)
+		return h.reply(s, m, ack)
+	case ack.Error != "":
 		h.fault(s.Peer(), "a peer's handshake is rejected", "reason", ack.Error, "target", short(p.Target))
 		if l != nil && !h.here(s) {
 			l.presence.become(topology.InboundRejected, ack.Error)
@@ -145,7 +152,7 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 }
 
 // here reports whether the peer of s has an actor on another session: then what
-// is said to s, a probe perhaps, is not said to the peer's half.
+// is said to s, another of its programs perhaps, is not said to the peer's half.
 func (h handler) here(s *broker.Session) bool {
 	h.mu.Lock()
 	defer h.mu.Unlock()
@@ -288,15 +295,20 @@ func (e *Engine) forget(peer string) {
 	}
 }
 
-// faultPeriod is how long after a logged fault the next one of the same kind
-// and peer is not logged. All are counted.
+// faultPeriod is how long after something about a peer was logged the next of the
+// same kind is not. All faults are counted.
 const faultPeriod = time.Minute
 
-// said is a kind of fault of a peer. That a connection is down must not hide
+// said is a kind of thing that is logged of a peer. That a connection is down must not hide
 // that a disk is full.
 type said struct{ peer, msg string }
 
 func (e *Engine) fault(peer, msg string, args ...any) {
+	e.tell(slog.LevelWarn, peer, msg, args...)
+}
+
+// tell logs what a peer may bring about as often as it likes.
+func (e *Engine) tell(level slog.Level, peer, msg string, args ...any) {
 	e.mu.Lock()
 	now := time.Now()
 	kind := said{peer, msg}
@@ -306,7 +318,7 @@ func (e *Engine) fault(peer, msg string, args ...any) {
 	}
 	e.mu.Unlock()
 	if !quiet {
-		e.log.Warn(msg, append([]any{"peer", peer}, args...)...)
+		e.log.Log(context.Background(), level, msg, append([]any{"peer", peer}, args...)...)
 	}
 }
 

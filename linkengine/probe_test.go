@@ -94,6 +94,31 @@ func TestProbeTellsOfAbsentHalf(t *testing.T) {
 	says(t, a.engine.Probe(t.Context(), l), true, "handshake", "the peer's name is b", "the peer's own half has not come here (absent)")
 }
 
+// A probe that comes before the peer's half does says nothing of that half, and
+// hides nothing that does.
+func TestProbeIsNotTakenForThePeersHalf(t *testing.T) {
+	log := &buffer{}
+	a, b := begin(t, "a", []string{"b"}), begin(t, "b", []string{"a"}, logTo(log))
+	b.put(t, linkTo("a", "127.0.0.1:1"))
+	l := linkTo("b", b.addr)
+	says(t, a.engine.Probe(t.Context(), l), true, "handshake")
+	if in := b.status(t, "a").Inbound; in.State != topology.InboundAbsent {
+		t.Errorf("the peer's half is %+v", in)
+	}
+	if got := log.String(); !strings.Contains(got, `level=INFO msg="a probe of the peer's link is answered"`) || strings.Contains(got, "rejected") {
+		t.Errorf("the log says %s", got)
+	}
+	if ack := foreignPeer(t, b, "a", "routesync").init(t, 1, "wrong"); ack.Error != "bad_remote_cluster_link_name" {
+		t.Errorf("%+v", ack)
+	}
+	if in := b.status(t, "a").Inbound; in.State != topology.InboundRejected {
+		t.Errorf("after a wrong handshake the peer's half is %+v", in)
+	}
+	if got := log.String(); !strings.Contains(got, `level=WARN msg="a peer's handshake is rejected"`) {
+		t.Errorf("the log says %s", got)
+	}
+}
+
 // TestProbeLeavesEverybodyAlone probes a link that runs, many times at once,
 // from both ends, with messages on their way.
 func TestProbeLeavesEverybodyAlone(t *testing.T) {

@@ -202,8 +202,14 @@ func short(s string) string {
 	return s
 }
 
-// target is a name that no cluster has, so that none accepts the handshake.
-func (t *try) target() string { return "clink-probe/" + t.id }
+// targets is what begins every target of a probe: a name that no cluster has, so
+// that none accepts the handshake.
+const targets = "clink-probe/"
+
+// Is reports whether a handshake that names this target is a probe's.
+func Is(target string) bool { return strings.HasPrefix(target, targets) }
+
+func (t *try) target() string { return targets + t.id }
 
 // clientID is one that rules for the link's connections let in, those that name
 // its kinds of connection too, and that none of them has: where it says probe,
