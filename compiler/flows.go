@@ -91,8 +91,9 @@ func (k *checker) unknown(site string) bool {
 	return k.unsure[site]
 }
 
-// breach is the finding of a breach, without its words: about the half at site
-// first, and then about the other.
+// breach is the finding of a breach, without its words: at the half at site,
+// and about the other one too. What is demanded and lacking is the same fault,
+// whatever the links carry of it and wherever it stands.
 func (k *checker) breach(b flow.Breach, site, peer string) diagnostic.Diagnostic {
 	d := diagnostic.Diagnostic{Rule: ruleFlow, Severity: diagnostic.Error, Sites: []string{site, peer}, Pos: k.link(site, peer), Label: "this link"}
 	for _, scope := range [...]diagnostic.Scope{{Site: site, Peer: peer}, {Site: peer, Peer: site}} {
@@ -100,6 +101,9 @@ func (k *checker) breach(b flow.Breach, site, peer string) diagnostic.Diagnostic
 		if _, there := k.t.Sites[scope.Site].Link(scope.Peer); there {
 			d.Links = append(d.Links, scope)
 		}
+	}
+	if b.Policy.Always {
+		d.Sites, d.Key = []string{b.To, b.From}, b.Policy.Name
 	}
 	return d
 }
