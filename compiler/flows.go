@@ -2,6 +2,7 @@ package compiler
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -190,11 +191,11 @@ func (k *checker) wordMissingFlow(b flow.Breach) diagnostic.Diagnostic {
 	case !asks || sent.HasExport && external(b.To) && covered(b.Topics, wanted.Topics):
 		d = k.breach(b, b.From, b.To)
 		d.Pos, d.Label = k.link(b.From, b.To, "export"), "not exported here"
-		why, d.Help = b.From+" does not export it", "add "+list(b.Topics)+" to export"
+		why, d.Help = b.From+" does not export it", "add "+list(b.Topics)+" to export"+instead(b.Topics, sent.Export)
 	default:
 		d = k.breach(b, b.To, b.From)
 		d.Pos, d.Label = k.link(b.To, b.From, "topics"), "not asked for here"
-		why, d.Help = b.To+" does not ask for it", "add "+list(b.Topics)+" to topics"
+		why, d.Help = b.To+" does not ask for it", "add "+list(b.Topics)+" to topics"+instead(b.Topics, wanted.Topics)
 		if sends {
 			beside = related("the link that would send it", sent.Pos)
 		}
@@ -214,6 +215,17 @@ func covered(topics, filters []topic.Filter) bool {
 		}
 	}
 	return true
+}
+
+// instead names the filters that those to be added make redundant.
+func instead(added, filters []topic.Filter) string {
+	narrower := slices.DeleteFunc(slices.Clone(filters), func(f topic.Filter) bool {
+		return !slices.ContainsFunc(added, func(a topic.Filter) bool { return a.Covers(f) })
+	})
+	if len(narrower) == 0 {
+		return ""
+	}
+	return " in place of " + list(narrower)
 }
 
 // list are a few filters in a sentence.

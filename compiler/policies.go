@@ -141,7 +141,7 @@ func (k *checker) policySelector(p *topology.Policy, side string, s topology.Sel
 		if wanted := positive(c.Values); c.Label != topology.SelectSite && len(wanted) > 0 && !slices.ContainsFunc(wanted, func(v string) bool { return v == "" || values[c.Label][v] }) {
 			k.idle(p, k.policyPos(p, false, side, c.Label), "no site has it",
 				fmt.Sprintf("%s chooses sites whose label %s is %s, and there are none, so that it says nothing", named(p), quoted(c.Label), quoted(wanted[0])),
-				"written are "+someOf(slices.Sorted(maps.Keys(values[c.Label]))))
+				"sites have "+someOf(slices.Sorted(maps.Keys(values[c.Label]))))
 		}
 	}
 }
