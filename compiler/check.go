@@ -19,6 +19,8 @@ type checker struct {
 	at     locator           // nil: only the positions in t are known
 	bad    badPaths
 	hidden func(site string) bool // what it says may stand in a file that was left out
+	lost   bool                   // a file was left out
+	masked map[string]bool        // see Result
 	opts   Options
 	edit   *editor // nil: the source cannot be edited
 
@@ -31,6 +33,7 @@ type checker struct {
 	near     map[string][]string  // see close
 	linkers  map[string][]string  // who links to a name
 	waiting  map[string][]string  // see waitingFor
+	unsure   map[string]bool      // see unknown
 	findings diagnostic.List
 	ruled    *ruled
 	shelf    *shelf
@@ -58,6 +61,8 @@ func (k *checker) run() error {
 		}
 	}
 	k.cycles()
+	k.policies()
+	k.flows()
 	k.files(silent)
 	k.secrets()
 	return nil

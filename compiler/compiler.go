@@ -120,7 +120,7 @@ func (c *compilation) compile(opts Options) (*Result, error) {
 	if err != nil {
 		return nil, err
 	}
-	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, opts: opts, edit: &editor{c.index}}
+	k := &checker{t: t, names: c.names, at: c.locate, bad: c.bad, hidden: c.mayDeclare, lost: len(c.lost) > 0, masked: c.masked, opts: opts, edit: &editor{c.index}}
 	stop := c.watch.start("rules")
 	c.watch.doing(c.src.describe())
 	own, err := c.readTeam()

@@ -132,6 +132,38 @@ func (c *compilation) policy(t *topology.Topology) {
 			t.Severity[rule] = s
 		}
 	}
+	flows, _ := read(c.root.LookupPath(cue.ParsePath("policy.flows"))).(object)
+	for _, name := range slices.Sorted(maps.Keys(flows)) {
+		if o := flows.object(name); o != nil && len(o) == 0 && !c.bad.touches("policy", "flows", name) {
+			c.findings = append(c.findings, diagnostic.Diagnostic{
+				Rule: ruleFlow, Severity: diagnostic.Warning, Pos: c.index.labelPos("policy", "flows", name), Label: "this policy",
+				Message: "the policy " + quoted(name) + " says nothing", Help: "give it never or always: {topics: [...], from: {...}, to: {...}}",
+			})
+		}
+		for _, kind := range [...]string{never, always} {
+			path := []string{"policy", "flows", name, kind}
+			o, ok := flows.object(name)[kind].(object)
+			if !ok || c.bad.touches(path[:3]...) {
+				continue
+			}
+			pos := c.index.labelPos(path...)
+			if c.index.find(path...) == nil {
+				pos = c.placeOf(c.root.LookupPath(makePath(path)), nil, path, true)
+			}
+			t.Policies = append(t.Policies, topology.Policy{
+				Name: name, Always: kind == always, Topics: filters(o.strings("topics")),
+				From: selector(o.object("from")), To: selector(o.object("to")), Pos: pos,
+			})
+		}
+	}
+}
+
+func selector(o object) topology.Selector {
+	var s topology.Selector
+	for _, label := range slices.Sorted(maps.Keys(o)) {
+		s = append(s, topology.Choice{Label: label, Values: o.strings(label)})
+	}
+	return s
 }
 
 func makePath(path []string) cue.Path {

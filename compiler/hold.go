@@ -16,6 +16,10 @@ import (
 // last; everything else is taken from now. What was deleted or disabled is so
 // in any case. A site or link that was never good stays out.
 //
+// What comes of it may be neither now nor last: where it would carry what the
+// policy forbids, the links that do stay as they were too. A policy of flows
+// that cannot be read goes on.
+//
 // What is held is listed in order, with the time since when; it goes on from
 // lastHeld for what was held before. Grants and exports are derived for the
 // outcome. The arguments are not changed; last may be nil.
@@ -25,7 +29,18 @@ func Hold(now *Result, last *topology.Topology, lastHeld []topology.Held, at tim
 	}
 	h := holder{now: now, last: last, lastHeld: lastHeld, at: at, scopes: map[diagnostic.Scope]reason{}}
 	h.reasons()
-	out := &topology.Topology{Sites: map[string]*topology.Site{}, Severity: now.Topology.Severity}
+	out := h.outcome()
+	for h.breaches(out) {
+		out = h.outcome()
+	}
+	return out, h.held
+}
+
+// outcome is what applies with the reasons there are.
+func (h *holder) outcome() *topology.Topology {
+	now, last := h.now, h.last
+	h.held = nil
+	out := &topology.Topology{Sites: map[string]*topology.Site{}, Severity: now.Topology.Severity, Policies: h.policies()}
 	names := slices.Concat(now.Topology.Names(), last.Names())
 	for scope := range h.scopes {
 		names = append(names, scope.Site)
@@ -37,7 +52,7 @@ func Hold(now *Result, last *topology.Topology, lastHeld []topology.Held, at tim
 		}
 	}
 	Derive(out)
-	return out, h.held
+	return out
 }
 
 // A reason is why something is held.
@@ -130,7 +145,7 @@ func (h *holder) unread(s, now, last *topology.Site) {
 		if _, ok := now.Link(was.Name); ok {
 			continue
 		}
-		why, held := h.scopes[diagnostic.Scope{Site: s.Name, Peer: was.Name}]
+		why, held := h.unreadable(s.Name, was.Name)
 		if !held && h.now.masked[pathKey([]string{"sites", s.Name})] {
 			why, held = reason{ruleSchema, "which links are made is not known while the site has other schema findings"}, true
 		}
@@ -205,7 +220,7 @@ func (h *holder) gone(last *topology.Site, was diagnostic.Pos, path []string) bo
 	if h.now.bad.touches(path...) || h.now.masked[pathKey(path[:2])] {
 		return false
 	}
-	if _, held := h.scopes[diagnostic.Scope{Site: last.Name, Peer: path[len(path)-1]}]; held {
+	if _, held := h.unreadable(last.Name, path[len(path)-1]); held {
 		return false
 	}
 	lost := slices.ContainsFunc(last.Files, func(f string) bool { _, ok := h.lost[f]; return ok })
@@ -216,6 +231,13 @@ func (h *holder) gone(last *topology.Site, was diagnostic.Pos, path []string) bo
 	// is not made from other sites, is known to be gone.
 	_, there := h.lost[was.File]
 	return was.File != "" && !there && !h.now.tainted[was.File]
+}
+
+// unreadable reports whether a link is held because it cannot be read. Another
+// finding may name a link that is not there: that it is not is its fault.
+func (h *holder) unreadable(site, peer string) (reason, bool) {
+	why, held := h.scopes[diagnostic.Scope{Site: site, Peer: peer}]
+	return why, held && why.rule == ruleSchema
 }
 
 func (h *holder) hold(site, peer string, why reason) {

@@ -322,6 +322,7 @@ func (c *compilation) add(t *topology.Topology, p *part) {
 		t.Sites[name] = &copied
 	}
 	maps.Copy(t.Severity, p.topology.Severity)
+	t.Policies = append(t.Policies, p.topology.Policies...)
 	c.findings = append(c.findings, p.findings...)
 	c.conflicts = append(c.conflicts, p.conflicts...)
 	maps.Copy(c.lost, p.lost)

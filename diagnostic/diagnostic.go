@@ -96,6 +96,10 @@ type Diagnostic struct {
 	// there, a template or a comprehension, have this fault.
 	Shared bool `json:"-"`
 
+	// Key tells it from others of its rule where Message does not: a fault that
+	// was there before an edit is the same after it, though worded anew.
+	Key string `json:"-"`
+
 	Waiver string `json:"-"` // the reason why the finding is accepted; "": it is not
 }
 

@@ -23,4 +23,11 @@ var flowExplanations = map[string]Explanation{
 		Bad:    "policy: severity: \"link-cycle\": \"info\"\nsites: a: cluster: links: {b: {server: \"10.0.0.2\", topics: []}, c: {server: \"10.0.0.3\", topics: []}}\nsites: b: cluster: links: c: {server: \"10.0.0.3\", topics: []}\nsites: c: {}",
 		Mended: "policy: severity: \"link-cycle\": \"info\"\nsites: a: cluster: links: {b: {server: \"10.0.0.2\", topics: []}, c: {server: \"10.0.0.3\", topics: []}}\nsites: b: {}\nsites: c: {}",
 	},
+	"flow-policy": {
+		What:   "Something can travel between two sites that policy.flows forbids there, or cannot although the policy demands it; the topic that proves it is named. Or the policy itself says nothing, such as for a label that no site has.",
+		Why:    "Which topics reach which site follows from both halves of every link, and nobody sees both at a glance. The policy says once what must hold, whoever writes the next link. from and to choose sites by name (site) or label, a list means any of these, \"!x\" all but x, and {} every site. never: no topic of the list may travel, not even in part; always: each must, as a whole, over a link between the two sites, as no message crosses a second one.",
+		EMQX:   "It has no such policy: a link carries what the peer asks for.",
+		Bad:    "policy: flows: \"pii stays\": never: {topics: [\"pii/#\"], from: {region: \"eu\"}, to: {region: \"!eu\"}}\nsites: a: {labels: region: \"eu\", cluster: links: b: {server: \"10.0.0.2:1883\", topics: []}}\nsites: b: {labels: region: \"us\", cluster: links: a: {server: \"10.0.0.1:1883\", topics: [\"+/customers\", \"status/#\"]}}",
+		Mended: "policy: flows: \"pii stays\": never: {topics: [\"pii/#\"], from: {region: \"eu\"}, to: {region: \"!eu\"}}\nsites: a: {labels: region: \"eu\", cluster: links: b: {server: \"10.0.0.2:1883\", topics: []}}\nsites: b: {labels: region: \"us\", cluster: links: a: {server: \"10.0.0.1:1883\", topics: [\"crm/customers\", \"status/#\"]}}",
+	},
 }

@@ -34,8 +34,9 @@ func Flows(t *topology.Topology) []Flow {
 	if t == nil {
 		return flows
 	}
-	for _, p := range pairs(t) {
-		if topics := crossing(t, p.from, p.to); len(topics) > 0 {
+	h := halvesOf(t)
+	for _, p := range h.pairs() {
+		if topics := h.crossing(p); len(topics) > 0 {
 			flows = append(flows, Flow{p.from, p.to, topics})
 		}
 	}
@@ -49,28 +50,46 @@ func (p pair) compare(q pair) int {
 	return cmp.Or(cmp.Compare(p.from, q.from), cmp.Compare(p.to, q.to))
 }
 
-// pairs are the directions that links of t could carry something in, in order.
-func pairs(t *topology.Topology) []pair {
-	var l []pair
+func (p pair) back() pair { return pair{p.to, p.from} }
+
+// halves are the halves of all links between sites of t, by who has it and
+// towards whom: a site in the middle of many has too many to look through for
+// each.
+type halves struct {
+	t  *topology.Topology
+	of map[pair]*topology.Link
+}
+
+func halvesOf(t *topology.Topology) halves {
+	h := halves{t, make(map[pair]*topology.Link, t.Links())}
 	for name, s := range t.Sites {
-		for _, link := range s.Links {
-			if t.Sites[link.Name] != nil && link.Name != name {
-				l = append(l, pair{name, link.Name}, pair{link.Name, name})
+		for i := range s.Links {
+			if l := &s.Links[i]; t.Sites[l.Name] != nil && l.Name != name {
+				h.of[pair{name, l.Name}] = l
 			}
 		}
+	}
+	return h
+}
+
+// pairs are the directions that links of t could carry something in, in order.
+func (h halves) pairs() []pair {
+	var l []pair
+	for p := range h.of {
+		l = append(l, p, p.back())
 	}
 	slices.SortFunc(l, pair.compare)
 	return slices.Compact(l)
 }
 
 // crossing returns the topics that cross from one site to another.
-func crossing(t *topology.Topology, from, to string) []topic.Filter {
-	wanted, declared := t.Sites[to].Link(from)
-	if !stands(t, from, to) || !stands(t, to, from) {
+func (h halves) crossing(p pair) []topic.Filter {
+	if !h.stands(p) || !h.stands(p.back()) {
 		return nil
 	}
-	exported := usable(t.Sites[from].Exports[to])
-	if !declared {
+	exported := usable(h.t.Sites[p.from].Exports[p.to])
+	wanted := h.of[p.back()]
+	if wanted == nil {
 		return reduced(exported) // an external site: it may want all that it may be sent
 	}
 	topics := usable(wanted.Topics)
@@ -87,11 +106,11 @@ func crossing(t *topology.Topology, from, to string) []topic.Filter {
 // stands reports whether a site's half of a link is there and enabled. The half
 // of an external site that is not declared counts as there, towards a site that
 // is not external too.
-func stands(t *topology.Topology, site, peer string) bool {
-	if l, ok := t.Sites[site].Link(peer); ok {
+func (h halves) stands(p pair) bool {
+	if l := h.of[p]; l != nil {
 		return l.Enable
 	}
-	return t.Sites[site].Target.Kind == topology.External && t.Sites[peer].Target.Kind != topology.External
+	return h.t.Sites[p.from].Target.Kind == topology.External && h.t.Sites[p.to].Target.Kind != topology.External
 }
 
 // usable leaves out what means nothing in a link: what is no filter, and the

@@ -207,6 +207,15 @@ func TestIntersectIsSetIntersection(t *testing.T) {
 	})
 }
 
+func TestMeetsAgreesWithIntersect(t *testing.T) {
+	rapid.Check(t, func(t *rapid.T) {
+		a, b := drawFilter(t, "a"), drawFilter(t, "b")
+		if _, want := topic.Intersect(a, b); a.Meets(b) != want {
+			t.Fatalf("%q meets %q: %v, want %v", a, b, !want, want)
+		}
+	})
+}
+
 func TestCoversIsSubset(t *testing.T) {
 	names := allNames()
 	rapid.Check(t, func(t *rapid.T) {

@@ -21,6 +21,7 @@ import (
 type Topology struct {
 	Sites    map[string]*Site
 	Severity map[string]diagnostic.Severity // policy.severity: what the team says of a rule
+	Policies []Policy                       // policy.flows, in order of name; of one name never before always
 }
 
 // Names returns the names of the sites in order.

@@ -164,6 +164,9 @@ func (p *proof) others() error {
 	if !maps.Equal(a.Severity, b.Severity) {
 		return p.refuse(ErrUnintended, "", "", "policy.severity", diagnostic.Pos{}, "it would change")
 	}
+	if !slices.EqualFunc(a.Policies, b.Policies, topology.Policy.Equal) {
+		return p.refuse(ErrUnintended, "", "", "policy.flows", diagnostic.Pos{}, "it would change")
+	}
 	return nil
 }
 

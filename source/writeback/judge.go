@@ -1,6 +1,7 @@
 package writeback
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 	"strings"
@@ -63,7 +64,7 @@ func (c *change) fresh() diagnostic.List {
 			scopes[i] = h.Site + "\x00" + h.Peer
 		}
 		slices.Sort(scopes)
-		return strings.Join(slices.Concat([]string{d.Rule, d.Message}, d.Sites, scopes), "\x00")
+		return strings.Join(slices.Concat([]string{d.Rule, cmp.Or(d.Key, d.Message)}, d.Sites, scopes), "\x00")
 	}
 	had := map[string]int{}
 	for _, d := range c.before.Findings {
