@@ -32,6 +32,7 @@ type client struct {
 	will     *will
 	revoked  atomic.Bool   // it is being disconnected because it may no longer be here
 	slow     atomic.Bool   // it did not read in time
+	writing  atomic.Bool   // the engine's write loop has begun
 	cause    atomic.Uint32 // reason code with which the node ends its connection
 
 	ended     chan struct{}          // closed when nothing of the connection is left

@@ -109,7 +109,13 @@ func (k *conn) Read(p []byte) (int, error) {
 		k.reading.Unlock()
 		return 0, net.ErrClosed
 	}
-	n, err := k.in.read(p[:k.frames.most(p, k.in.pending())], k.Conn)
+	n, err := 0, error(nil)
+	if k.in.raw != nil && k.frames.body == 0 && len(k.in.pending()) == 0 {
+		err = k.in.more() // else it could not be told where the packet ends
+	}
+	if err == nil {
+		n, err = k.in.read(p[:k.frames.most(p, k.in.pending())], k.Conn)
+	}
 	k.readAt = time.Now()
 	k.reading.Unlock()
 	if err != nil {
@@ -287,10 +293,10 @@ func (g *frameGuard) between() bool { return g.header == 0 && g.body == 0 }
 func (g *frameGuard) most(p, next []byte) int {
 	f, ok := frameOf(next)
 	switch {
-	case len(next) == 0:
-		return len(p)
 	case g.body > 0:
 		return int(min(g.body, int64(len(p))))
+	case len(next) == 0:
+		return len(p)
 	case g.header == 0 && ok:
 		return min(f.total, len(p))
 	}

@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"strings"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -18,31 +19,22 @@ const (
 	linkPatience    = 3               // times the keep-alive that a link peer may be silent (1.5 for others)
 )
 
-// OnConnect decides about a CONNECT. All refusals are made here, where the
+// connect decides about a CONNECT. All refusals are made here, where the
 // reason code can be chosen.
-func (h *hook) OnConnect(cl *mqtt.Client, pk packets.Packet) error {
-	k, ok := cl.Net.Conn.(*conn)
-	if !ok {
-		return packets.ErrNotAuthorized
-	}
+func (n *Node) connect(k *conn, cl *mqtt.Client, pk *packets.Packet) error {
 	// The engine's own flow control locks up: see window.
 	rm := cl.Properties.Props.ReceiveMaximum
 	cl.Properties.Props.ReceiveMaximum = 0
 	cl.State.Inflight.ResetSendQuota(0)
 	ownIDs(cl)
 	cl.ID = strings.Clone(cl.ID) // not the whole CONNECT with its password
-	c := h.n.newClient(k, cl, &pk, rm)
-	if r := h.n.letIn(c, &pk); r != nil {
-		h.n.refuse(c, r)
+	c := n.newClient(k, cl, pk, rm)
+	if r := n.letIn(c, pk); r != nil {
+		n.refuse(c, r)
 		return r.code
 	}
 	c.apply()
 	return nil
-}
-
-// OnConnectAuthenticate confirms what OnConnect found.
-func (h *hook) OnConnectAuthenticate(cl *mqtt.Client, _ packets.Packet) bool {
-	return clientOf(cl) != nil
 }
 
 func (n *Node) newClient(k *conn, cl *mqtt.Client, pk *packets.Packet, receiveMax uint16) *client {
@@ -158,6 +150,7 @@ func (c *client) apply() {
 	c.cl.Properties.Props.SessionExpiryIntervalFlag = false
 	c.keep()
 	k.client.Store(c)
+	atomic.AddInt64(&c.node.server.Info.ClientsConnected, 1)
 	c.node.lobby.leave(rawOf(k.Conn))
 }
 
@@ -204,25 +197,21 @@ func codeV3(c packets.Code) packets.Code {
 	return packets.Code{Code: 5}
 }
 
-// OnSessionEstablished is called when the CONNACK is out and the engine has
-// "sent" what it had stored.
-func (h *hook) OnSessionEstablished(cl *mqtt.Client, _ packets.Packet) {
-	c := clientOf(cl)
-	if c == nil {
-		return
-	}
+// begin is called when the CONNACK is out and the engine has "sent" what it had
+// stored.
+func (c *client) begin() {
+	n := c.node
 	c.established = true
-	freeQuota(cl)
-	c.splitPairs(cl)
-	h.n.ids.unlock(c.id)
+	c.splitPairs(c.cl)
+	n.ids.unlock(c.id)
 	c.holdsID = false
-	h.n.log.Debug("client connected", "clientid", c.id, "username", c.username, "remote", c.peer.String(), "listener", c.listener, "protocol", c.proto)
+	n.log.Debug("client connected", "clientid", c.id, "username", c.username, "remote", c.peer.String(), "listener", c.listener, "protocol", c.proto)
 	if c.took == nil {
 		close(c.ready)
 		return
 	}
 	c.sending = make(chan struct{})
-	h.n.spawn(c.sendAgain)
+	n.spawn(c.sendAgain)
 }
 
 // readDisconnect notes how the client leaves (MQTT 5.0 §3.14.2).

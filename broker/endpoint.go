@@ -296,7 +296,15 @@ func (e *endpoint) establish(k *conn) (err error) {
 			e.n.log.Error("a connection ended in a panic", "listener", e.name, "remote", k.RemoteAddr().String(), "error", err, "stack", string(debug.Stack()))
 		}
 	}()
-	return e.n.server.EstablishConnection(e.name, k)
+	cl := e.n.server.NewClient(k, e.name, "", false)
+	defer cl.Stop(nil)
+	c, err := e.n.attach(k, cl, e.name)
+	if err != nil {
+		return err
+	}
+	err = c.read()
+	c.part(err)
+	return err
 }
 
 func (e *endpoint) track(k *conn) bool {

@@ -19,7 +19,7 @@ func (h *hook) ID() string { return "clink" }
 
 func (h *hook) Provides(b byte) bool {
 	switch b {
-	case mqtt.OnConnect, mqtt.OnConnectAuthenticate, mqtt.OnACLCheck, mqtt.OnSessionEstablished, mqtt.OnDisconnect,
+	case mqtt.OnACLCheck,
 		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished, mqtt.OnPublishDropped, mqtt.OnQosDropped,
 		mqtt.OnQosPublish, mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
 		mqtt.OnPacketProcessed, mqtt.OnPacketSent, mqtt.OnSysInfoTick,

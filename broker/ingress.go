@@ -270,12 +270,13 @@ func (c *client) published(f frame, p plainPublish) error {
 		}
 		if !n.spread(&pk, &c.conn.todo) {
 			pk.Connect.WillQos = markBegun
+			n.received.Add(1)
 			atomic.AddInt64(&n.server.Info.PacketsReceived, -1) // the engine counts it again
 			return n.server.InjectPacket(c.cl, pk)
 		}
 		c.answerPublish(&pk, packets.CodeSuccess)
 	}
-	atomic.AddInt64(&n.server.Info.MessagesReceived, 1)
+	n.received.Add(1)
 	c.acks.end(c)
 	return nil
 }

@@ -93,7 +93,8 @@ type Node struct {
 	routes         *Routes
 	handler        Handler
 	access         atomic.Pointer[access]
-	seq            atomic.Int64 // order in which messages came
+	seq            atomic.Int64  // order in which messages came
+	received       atomic.Uint64 // messages published here
 	drops          drops
 	damper         *damper
 	waited         atomic.Uint64 // connections that came faster than their listener's rate
@@ -123,6 +124,8 @@ type Node struct {
 	mu   sync.Mutex
 	live map[string]*client // connected, by client id
 	idle map[string]*idle   // sessions without a connection
+
+	mostLive int // at a time, since the start
 }
 
 type runState int
@@ -316,7 +319,11 @@ func (n *Node) publish(m *Message, origin string) error {
 	}
 	pk := m.packet(left)
 	pk.Connect.ClientIdentifier = origin
-	return n.server.InjectPacket(n.local, pk)
+	if err := n.server.InjectPacket(n.local, pk); err != nil {
+		return err
+	}
+	n.received.Add(1)
+	return nil
 }
 
 // Stats are a node's counters since its start, and its gauges.
@@ -351,14 +358,13 @@ func (n *Node) Stats() Stats {
 	n.mu.Lock()
 	clients, sessions := len(n.live), len(n.idle)
 	n.mu.Unlock()
-	injected := n.drops.injected.Load()
 	retained, _ := n.kept.totals()
 	st := Stats{
 		Refused: n.refusals.all(), Disconnected: n.ends.all(),
 		Clients: clients, Sessions: sessions, Subscriptions: n.routes.subscriptions(),
 		Retained: retained,
-		Injected: injected,
-		Received: max(uint64(atomic.LoadInt64(&info.MessagesReceived)), injected) - injected,
+		Injected: n.drops.injected.Load(),
+		Received: n.received.Load(),
 		Sent:     uint64(atomic.LoadInt64(&info.MessagesSent)),
 		Waited:   n.waited.Load(), Damped: n.damper.count.Load(),
 		Dropped: map[string]uint64{

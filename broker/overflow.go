@@ -48,6 +48,7 @@ const (
 // It always succeeds. Without it a publisher could overrun a write loop that waits for a
 // processor.
 func (c *client) board(name string) bool {
+	c.beginWriting()
 	o := &c.overflow
 	fits := func() bool {
 		if o.aboard.Add(1) <= channelLength {

@@ -3,6 +3,7 @@ package broker
 import (
 	"context"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -52,6 +53,7 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	}
 	delete(n.idle, c.id)
 	n.live[c.id] = c
+	n.mostLive = max(n.mostLive, len(n.live))
 	n.mu.Unlock()
 	if s == nil && old == nil {
 		return nil
@@ -166,29 +168,26 @@ func (n *Node) dropSubscriptions(c *client, r *right) int {
 	return dropped
 }
 
-// OnDisconnect is called in the connection's goroutine when its reader has
-// ended. Expire says that the session ends with the connection.
-func (h *hook) OnDisconnect(cl *mqtt.Client, _ error, expire bool) {
-	c := clientOf(cl)
-	if c == nil {
-		return
-	}
+// parting is called in the connection's goroutine when its reader has ended.
+// Ends says that the session ends with the connection.
+func (n *Node) parting(c *client, ends bool) {
 	c.acks.free()
 	if c.will == nil {
 		return
 	}
-	if c.bye || c.revoked.Load() || h.n.stopping() {
+	if c.bye || c.revoked.Load() || n.stopping() {
 		c.will = nil
 		return
 	}
-	if expire || c.will.delay == 0 {
-		h.n.publishWill(c, c.will)
+	if ends || c.will.delay == 0 {
+		n.publishWill(c, c.will)
 		c.will = nil
 	}
 }
 
 // leave ends what takeOver began, when nothing else of the connection runs.
 func (n *Node) leave(c *client) {
+	atomic.AddInt64(&n.server.Info.ClientsConnected, -1)
 	n.grace.leave(c.ticket) // the engine gave up between two hooks
 	n.large.leave(c.entered)
 	c.acks.free()
