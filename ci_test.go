@@ -325,8 +325,12 @@ func TestProblemMatcher(t *testing.T) {
 	if err != nil || len(cases) < 50 {
 		t.Fatal(len(cases), err)
 	}
-	total := 0
-	for _, dir := range cases {
+	total, met := 0, 0
+	for i, dir := range cases {
+		if testing.Short() && i%4 > 0 {
+			continue
+		}
+		met++
 		want := told(t, dir)
 		total += len(want)
 		var out bytes.Buffer
@@ -336,8 +340,8 @@ func TestProblemMatcher(t *testing.T) {
 			t.Errorf("%s: matches\n%s\nwant\n%s\nin\n%s", dir, strings.Join(got, "\n"), strings.Join(want, "\n"), &out)
 		}
 	}
-	if total < len(cases)/2 {
-		t.Errorf("only %d findings in %d cases", total, len(cases))
+	if total < met/2 {
+		t.Errorf("only %d findings in %d cases", total, met)
 	}
 	// A file and a message beyond ASCII, and a line of the source that looks
 	// like a place.

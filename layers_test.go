@@ -51,6 +51,7 @@ var places = map[string]place{
 	"internal/etf":        {1, both},
 	"internal/sock":       {1, both},
 	"internal/freeport":   {1, both},
+	"internal/testgc":     {1, both},
 
 	"topology":     {2, both},
 	"broker/store": {2, actual},

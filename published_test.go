@@ -136,6 +136,9 @@ func found(t *testing.T, dir string) (failing, expressed []string) {
 // that CUE can express, with a sentence under the rule's name, and passes
 // everywhere else.
 func TestPublishedRulesOverTheCorpus(t *testing.T) {
+	if testing.Short() {
+		t.Skip("runs CUE alone, over and over; the long run does")
+	}
 	cases, err := filepath.Glob("testdata/topologies/*/*")
 	if err != nil || len(cases) < 50 {
 		t.Fatal(len(cases), err)
@@ -223,6 +226,9 @@ func ring(t testing.TB, dir string, sites int) {
 // times as much. What is allocated stands for the work: it does not depend on
 // what else the machine does.
 func TestPublishedRulesAreLinear(t *testing.T) {
+	if testing.Short() {
+		t.Skip("counts what CUE alone allocates; the long run does")
+	}
 	cost := func(sites int) uint64 {
 		from := t.TempDir()
 		ring(t, from, sites)

@@ -7,6 +7,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime/debug"
 	"strconv"
 	"strings"
 	"testing"
@@ -28,6 +29,10 @@ const topologies = "examples/topologies"
 // TestMain makes the programs commands that scripts run with exec: this test
 // binary, started anew under the program's name.
 func TestMain(m *testing.M) {
+	quickExit()
+	// As seldom as clinkd does: many topologies are compiled here.
+	debug.SetGCPercent(400)
+	debug.SetMemoryLimit(512 << 20)
 	testscript.Main(m, map[string]func(){
 		"clinkc": func() {
 			c := clinkc.Command{Stdin: os.Stdin, Stdout: os.Stdout, Stderr: os.Stderr, Getenv: os.Getenv}
@@ -39,6 +44,15 @@ func TestMain(m *testing.M) {
 		},
 		"cue-vet": cueVet,
 	})
+}
+
+// quickExit lets a program that a test starts end at once under the race
+// detector, which by default waits a second in each that ends well, in case
+// what still runs has a race: the programs here start hundreds of times.
+func quickExit() {
+	if os.Getenv("GORACE") == "" {
+		os.Setenv("GORACE", "atexit_sleep_ms=0")
+	}
 }
 
 // cueVet is plain "cue vet -c" in the working directory: CUE's own loader and
@@ -69,16 +83,37 @@ func TestScripts(t *testing.T) {
 		"status":  status,
 	})
 	testscript.Run(t, testscript.Params{
-		Dir:                 "testdata/script",
+		Files:               scripts(t),
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		UpdateScripts:       os.Getenv("CLINK_UPDATE") == "1",
 		Cmds:                cmds,
 		Setup: func(e *testscript.Env) error {
 			e.Values[runKey{}] = map[string]*running{}
+			e.Vars = append(e.Vars, "GORACE="+os.Getenv("GORACE"))
 			return nil
 		},
 	})
+}
+
+// scripts are those in which programs run beside each other, and of the others,
+// which run one command after another, a part under -short.
+func scripts(t *testing.T) []string {
+	t.Helper()
+	all, err := filepath.Glob("testdata/script/*.txtar")
+	if err != nil || len(all) == 0 {
+		t.Fatal(len(all), err)
+	}
+	if !testing.Short() {
+		return all
+	}
+	var l []string
+	for i, file := range all {
+		if text := contents(t, file); i%4 == 0 || strings.Contains(text, "\nclinkd-run ") || strings.Contains(text, "\nstart ") {
+			l = append(l, file)
+		}
+	}
+	return l
 }
 
 // example copies an example topology into the working directory: example NAME.

@@ -6,7 +6,6 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
-	"runtime/debug"
 	"strings"
 	"testing"
 	"time"
@@ -14,16 +13,15 @@ import (
 	"clink/compiler"
 	"clink/internal/pki"
 	"clink/internal/secret"
+	"clink/internal/testgc"
 	"clink/source"
 	"clink/source/writeback"
 
 	"go.uber.org/goleak"
 )
 
-// TestMain collects garbage as seldom as clinkd does.
 func TestMain(m *testing.M) {
-	debug.SetGCPercent(400)
-	debug.SetMemoryLimit(512 << 20)
+	testgc.Set()
 	goleak.VerifyTestMain(m)
 }
 
