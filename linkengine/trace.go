@@ -1,6 +1,7 @@
 package linkengine
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"encoding/hex"
@@ -196,7 +197,12 @@ func (l *link) trace(t *tracing) {
 func (l *link) obstacle(t *tracing, routes []string, key uint64) (reason, detail string) {
 	declared := (*l.exports.Load())[l.peer]
 	exported := within(declared, t.Topic)
-	switch f := l.fwd.Load(); {
+	f := l.fwd.Load()
+	var lane forwarder.Lane
+	if f != nil {
+		lane = f.Lane(key)
+	}
+	switch {
 	case !l.cfg.Load().Enable:
 		return linkDisabled, "the link is disabled here"
 	case l.held.Load():
@@ -209,8 +215,8 @@ func (l *link) obstacle(t *tracing, routes []string, key uint64) (reason, detail
 		return notAnnounced, l.silence()
 	case f == nil:
 		return linkDown, "the link does not run"
-	case !f.Lane(key).Connected:
-		return linkDown, "there is no connection to " + l.peer + ": " + f.Lane(key).Reason
+	case !lane.Connected:
+		return linkDown, "there is no connection to " + l.peer + ": " + cmp.Or(lane.Reason, "it is still being made")
 	case l.features.Load() == 0 && !t.Deliver:
 		return notClink, l.strange()
 	}
