@@ -130,11 +130,11 @@ func (c *compilation) compile(opts Options) (*Result, error) {
 	if err := errors.Join(k.run(), own.run(t, k.anywhere)); err != nil {
 		return nil, err
 	}
-	c.unknownRules(t, own.names)
+	c.unknownRules(t, own)
 	Derive(t)
 	findings := slices.Concat(c.findings, k.findings, own.findings, c.duplicates())
 	c.settle(findings)
-	findings, waived := c.waive(findings, opts.Now, own.names)
+	findings, waived := c.waive(findings, opts.Now, own)
 	res := &Result{
 		Topology: t,
 		Findings: grade(findings, t.Severity).Sort(),

@@ -1,14 +1,19 @@
 package compiler_test
 
 import (
+	"context"
+	"fmt"
 	"maps"
 	"strings"
 	"testing"
+	"testing/fstest"
 	"time"
 
 	"clink/compiler"
 	"clink/flow"
 	"clink/topology"
+
+	"pgregory.net/rapid"
 )
 
 // Sites a in the EU and b elsewhere, linked, and c with b alone; b asks a for
@@ -123,4 +128,52 @@ func TestHoldKeepsAPolicyOfLast(t *testing.T) {
 	if carried(last) != "a>b status/#; c>b #" || heldOf(held) != "a>b:flow-policy b>a:flow-policy" {
 		t.Errorf("carried %s, held %v", carried(last), held)
 	}
+}
+
+// drawPoliced draws the halves of a and b, right and wrong, and how readable
+// the policy is that forbids pii/# from a to b.
+func drawPoliced(t *rapid.T) fstest.MapFS {
+	half := func(site, peer, label string) string {
+		if rapid.IntRange(0, 4).Draw(t, label+" none") == 0 {
+			return fmt.Sprintf("package topology\nsites: %s: listeners: m: bind: \"127.0.0.1:%d\"\n", site, site[0])
+		}
+		return fmt.Sprintf("package topology\nsites: %s: {listeners: m: bind: \"127.0.0.1:%d\", cluster: links: %s: {enable: %v, server: \"127.0.0.1:%d\", topics: [%s]}}%s\n",
+			site, site[0], peer, rapid.IntRange(0, 4).Draw(t, label+" on") > 0, peer[0]+byte(rapid.SampledFrom([]int{0, 0, 9}).Draw(t, label+" port")),
+			rapid.SampledFrom([]string{`"pii/x"`, `"#"`, `"t"`, "", `"t", "t"`}).Draw(t, label+" topics"), rapid.SampledFrom([]string{"", "", "", "}"}).Draw(t, label+" end"))
+	}
+	policy := "package topology\npolicy: flows: p: never: {topics: [\"pii/#\"], from: site: \"a\", to: site: \"b\"}\n"
+	return fstest.MapFS{
+		"a.cue": {Data: []byte(half("a", "b", "a"))}, "b.cue": {Data: []byte(half("b", "a", "b"))},
+		"p.cue": {Data: []byte(policy + rapid.SampledFrom([]string{"", "", "}", "policy: flows: p: never: to: 5"}).Draw(t, "policy"))},
+	}
+}
+
+// Whatever is edited and however it is broken, no forbidden flow starts; the
+// policy was readable once.
+func TestHoldStartsNoForbiddenFlow(t *testing.T) {
+	broken := func(top *topology.Topology) bool {
+		for range flow.Breaches(top) {
+			return true
+		}
+		return false
+	}
+	rapid.Check(t, func(t *rapid.T) {
+		r, err := compiler.Compile(context.Background(), files(map[string]string{"p.cue": `policy: flows: p: never: {topics: ["pii/#"], from: site: "a", to: site: "b"}
+sites: {a: {}, b: {}}`}), compiler.Options{})
+		if err != nil {
+			t.Fatal(err)
+		}
+		last, held := compiler.Hold(r, nil, nil, time.Unix(1, 0))
+		for i := range rapid.IntRange(1, 3).Draw(t, "edits") {
+			if r, err = compiler.Compile(context.Background(), drawPoliced(t), compiler.Options{}); err != nil {
+				t.Fatal(err)
+			}
+			if last, held = compiler.Hold(r, last, held, time.Unix(int64(i)+2, 0)); len(last.Policies) != 1 {
+				t.Fatalf("policies %v", last.Policies)
+			}
+			if broken(last) {
+				t.Fatalf("carried %s, held %v", carried(last), held)
+			}
+		}
+	})
 }

@@ -87,6 +87,8 @@ func (d drawer) oddFile(site, other, text string) string {
 		fmt.Sprintf("sites: %q: cluster: links: %q: server: \"z:1\"\n", site, other),
 		fmt.Sprintf("sites: %q: cluster: links: %q: server: sites.%q.listeners.m.advertise[0]\n", site, other, other),
 		"policy: severity: \"one-sided\": \""+d.oneOf("off", "warning", "bad")+"\"\n",
+		fmt.Sprintf("policy: flows: p: never: {topics: [\"x/#\"], from: {}, to: site: %q}\n", site), "policy: flows: p: always: {topics: [\"x/+\"], from: r: \"!2\"}\n",
+		"policy: flows: {for k in [\"q\", \"r\"] {(k): always: {topics: [\"x/1\", k], to: {(k): \"1\", site: [\"a\", \"z\"]}}}}\n", "policy: flows: p: never: {topics: 5, to: site: [\"c\", 5]}\n",
 		"policy: severity: \"one-sidd\": \"off\"\n", "policy: severity: few: \"warning\"\n", "policy: severity: \"server-unknown\": \"info\"\n",
 		"@clink(ignore=\"one-sided\",reason=\"all\")\n"+text,
 		"site: {}\n", "sits: a: {}\n", "sites: 5\n", "sites: a: 5\n", "sites: {}\n", "labels: missing\n",

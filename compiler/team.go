@@ -9,6 +9,7 @@ import (
 	"path"
 	"slices"
 	"strings"
+	"unicode"
 
 	"cuelang.org/go/cue"
 	"cuelang.org/go/cue/ast"
@@ -36,6 +37,8 @@ type team struct {
 	files    []*ast.File
 	index    *index
 	names    map[string]bool // the rules that are written out
+	open     bool            // there may be others
+	failed   bool            // not all of them could be evaluated
 	findings diagnostic.List
 }
 
@@ -74,9 +77,11 @@ func (c *compilation) readTeam() (*team, error) {
 		}
 	}
 	t.index = newIndex(t.files, t.texts)
-	for name := range t.index.find("findings").written() {
+	all := t.index.find("findings")
+	for name := range all.written() {
 		t.names[name] = true
 	}
+	t.open = t.failed || len(t.index.root.wildIn) > 0 || all != nil && len(all.wildIn) > 0
 	return t, nil
 }
 
@@ -169,6 +174,7 @@ func (t *team) sources() map[string][]byte {
 }
 
 func (t *team) fault(pos diagnostic.Pos, why string) {
+	t.failed = true
 	t.findings = append(t.findings, schemaFinding(pos, why))
 }
 
@@ -191,6 +197,10 @@ func (t *team) run(top *topology.Topology, at func(site string, field []string) 
 	}
 	for it.Next() {
 		rule := it.Selector().Unquoted()
+		if !canName(rule) {
+			t.fault(t.index.labelPos("findings", rule), quoted(rule)+" cannot be a rule's name: use letters, digits and - . _, 100 bytes at most")
+			continue
+		}
 		if _, builtin := diagnostic.FindRule(rule); builtin {
 			t.fault(t.index.labelPos("findings", rule), "clink has a rule "+rule+" already: give this one another name")
 			continue
@@ -312,7 +322,7 @@ func (t *team) finding(top *topology.Topology, rule string, i int, x any, at fun
 		wrong("has no message")
 		return
 	}
-	d := diagnostic.Diagnostic{Rule: rule, Severity: severity, Message: bound(text), Help: bound(o.string("help")), Sites: []string{site}, Label: "here"}
+	d := diagnostic.Diagnostic{Rule: rule, Severity: severity, Message: bound(text), Help: bound(strings.Join(strings.Fields(o.string("help")), " ")), Sites: []string{site}, Label: "here"}
 	var field []string
 	switch listener := o.string("listener"); {
 	case peer != "":
@@ -366,15 +376,56 @@ func (t *team) spoken(top *topology.Topology) map[string]bool {
 	return names
 }
 
+// canName reports whether a text can stand as a rule's name in a line of text,
+// in a waiver, and as an id in all formats.
+func canName(rule string) bool {
+	return rule != "" && len(rule) <= 100 && !strings.ContainsFunc(rule, func(r rune) bool {
+		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !unicode.IsMark(r) && !strings.ContainsRune("-._:/", r)
+	})
+}
+
+// unsure reports whether what a rule finds is not all known.
+func (t *team) unsure(rule string) bool {
+	_, builtin := diagnostic.FindRule(rule)
+	return !builtin && (t.failed || !t.names[rule])
+}
+
+// unknown reports whether no rule has the name. Where the rules that a team has
+// are not all known, that is so only if one of clink's own was probably meant.
+func (t *team) unknown(rule string) bool {
+	if _, builtin := diagnostic.FindRule(rule); builtin || t.names[rule] {
+		return false
+	}
+	return !t.open || suggest(rule, builtinRules()) != ""
+}
+
+func builtinRules() []string {
+	var names []string
+	for _, r := range diagnostic.Rules() {
+		names = append(names, r.Name)
+	}
+	return names
+}
+
+// meant is the rule that was probably meant, as the end of a sentence.
+func (t *team) meant(rule string) string {
+	names := append(builtinRules(), slices.Collect(maps.Keys(t.names))...)
+	slices.Sort(names)
+	if near := suggest(rule, names); near != "" {
+		return "; did you mean " + near + "?"
+	}
+	return ""
+}
+
 // unknownRules tells severities of rules that nobody has, and one that would
 // have no effect.
-func (c *compilation) unknownRules(t *topology.Topology, own map[string]bool) {
+func (c *compilation) unknownRules(t *topology.Topology, own *team) {
 	for _, rule := range slices.Sorted(maps.Keys(t.Severity)) {
-		why := "no rule is called " + rule + meant(rule, own)
-		switch _, builtin := diagnostic.FindRule(rule); {
+		why := "no rule is called " + rule + own.meant(rule)
+		switch {
 		case rule == ruleSchema && t.Severity[rule] != diagnostic.Error:
 			why = "schema is always an error: what it finds has no meaning"
-		case builtin || own[rule]:
+		case !own.unknown(rule):
 			continue
 		}
 		path := []string{"policy", "severity", rule}

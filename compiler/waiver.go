@@ -1,7 +1,9 @@
 package compiler
 
 import (
+	"bytes"
 	"fmt"
+	"maps"
 	"slices"
 	"strings"
 	"time"
@@ -30,9 +32,9 @@ type waiver struct {
 // waive parts the findings that waivers accept from the others. A waived rule
 // does not gate either. It tells waivers that are past their date or accept
 // nothing.
-func (c *compilation) waive(all diagnostic.List, now time.Time, own map[string]bool) (l, waived diagnostic.List) {
+func (c *compilation) waive(all diagnostic.List, now time.Time, own *team) (l, waived diagnostic.List) {
 	var waivers []*waiver
-	for _, f := range c.files {
+	for _, f := range slices.Concat(c.files, own.files, c.importedWaivers()) {
 		w := waiverReader{c: c, own: own}
 		w.decls(f.Decls, diagnostic.Pos{File: f.Filename, Line: 1, Column: 1, EndLine: 1 << 30})
 		waivers = append(waivers, w.found...)
@@ -65,10 +67,51 @@ func (c *compilation) waive(all diagnostic.List, now time.Time, own map[string]b
 			l = append(l, d)
 		}
 	}
+	unsure := c.silencing(all)
 	for _, w := range waivers {
-		l = append(l, w.findings(now)...)
+		l = append(l, w.findings(now, func(rule string) bool {
+			return own.unsure(rule) || len(c.lost) > 0 || slices.ContainsFunc(unsure, func(p diagnostic.Pos) bool { return within(w.over, p) })
+		})...)
 	}
 	return l, waived
+}
+
+// importedWaivers are the files of imported packages that may hold waivers: what
+// a template gives to links is told in its own lines.
+func (c *compilation) importedWaivers() []*ast.File {
+	var l []*ast.File
+	for _, name := range slices.Sorted(maps.Keys(c.src.imported)) {
+		if text := c.src.imported[name]; bytes.Contains(text, []byte("@clink")) {
+			if f, _, why := parseFile(name, text); why == "" {
+				l = append(l, f)
+			}
+		}
+	}
+	return l
+}
+
+// silencing are the places about which something may not be told because of
+// schema findings: a waiver there waives nothing until these are mended.
+func (c *compilation) silencing(all diagnostic.List) []diagnostic.Pos {
+	var l []diagnostic.Pos
+	for _, d := range all {
+		if d.Rule != ruleSchema {
+			continue
+		}
+		l = append(l, c.concerns(d)...)
+		for _, s := range d.Holds {
+			others := []string{s.Peer}
+			if s.Peer == "" {
+				others = slices.Collect(c.index.find("sites").written())
+			}
+			for _, other := range others {
+				if path := linkPath(other, s.Site); c.index.find(path...) != nil {
+					l = append(l, c.index.labelPos(path...))
+				}
+			}
+		}
+	}
+	return l
 }
 
 func (w *waiver) expired(now time.Time) bool {
@@ -96,7 +139,9 @@ func within(over, p diagnostic.Pos) bool {
 	return p.File == over.File && p.Line > 0 && start.Compare(p) <= 0 && p.Compare(end) < 0
 }
 
-func (w *waiver) findings(now time.Time) diagnostic.List {
+// findings tells where the waiver holds no more or, for all that is sure, for
+// nothing.
+func (w *waiver) findings(now time.Time, unsure func(rule string) bool) diagnostic.List {
 	var l diagnostic.List
 	for _, rule := range w.rules {
 		d := diagnostic.Diagnostic{Rule: ruleWaiver, Severity: diagnostic.Warning, Pos: w.pos, Label: "this waiver"}
@@ -104,7 +149,7 @@ func (w *waiver) findings(now time.Time) diagnostic.List {
 		case w.expired(now):
 			d.Message = fmt.Sprintf("the waiver of %s was good until %s", rule, w.until.AddDate(0, 0, -1).Format(time.DateOnly))
 			d.Help = "mend what it was for, or give it a new date"
-		case !w.used[rule]:
+		case !w.used[rule] && !unsure(rule):
 			d.Message = fmt.Sprintf("the waiver of %s waives nothing here", rule)
 			d.Help = "take it away"
 		default:
@@ -118,7 +163,7 @@ func (w *waiver) findings(now time.Time) diagnostic.List {
 // A waiverReader goes through the declarations of a file.
 type waiverReader struct {
 	c      *compilation
-	own    map[string]bool // the team's own rules
+	own    *team
 	found  []*waiver
 	faults diagnostic.List
 }
@@ -142,6 +187,8 @@ func (r *waiverReader) decls(decls []ast.Decl, over diagnostic.Pos) {
 			r.expr(d.Value, part)
 		case *ast.EmbedDecl:
 			r.expr(d.Expr, over)
+		case *ast.LetClause:
+			r.expr(d.Expr, cuetext.NodePos(d))
 		case *ast.Comprehension:
 			r.expr(d.Value, over)
 		}
@@ -157,6 +204,14 @@ func (r *waiverReader) expr(e ast.Expr, over diagnostic.Pos) {
 	case *ast.BinaryExpr:
 		r.expr(e.X, over)
 		r.expr(e.Y, over)
+	case *ast.UnaryExpr:
+		r.expr(e.X, over)
+	case *ast.Comprehension:
+		r.expr(e.Value, over)
+	case *ast.ListLit:
+		for _, el := range e.Elts {
+			r.expr(el, cuetext.NodePos(el))
+		}
 	}
 }
 
@@ -181,7 +236,12 @@ func (r *waiverReader) read(w *waiver, body string) error {
 	if err != nil {
 		return err
 	}
+	seen := map[string]bool{}
 	for _, a := range args {
+		if seen[a[0]] && a[0] != "ignore" {
+			return fmt.Errorf("%s stands twice", a[0])
+		}
+		seen[a[0]] = true
 		switch a[0] {
 		case "ignore":
 			for rule := range strings.SplitSeq(a[1], ",") {
@@ -209,27 +269,11 @@ func (r *waiverReader) read(w *waiver, body string) error {
 		if rule == ruleSchema {
 			return fmt.Errorf("schema cannot be ignored: what it finds has no meaning")
 		}
-		if _, ok := diagnostic.FindRule(rule); !ok && !r.own[rule] {
-			return fmt.Errorf("no rule is called %s%s", quoted(rule), meant(rule, r.own))
+		if r.own.unknown(rule) {
+			return fmt.Errorf("no rule is called %s%s", quoted(rule), r.own.meant(rule))
 		}
 	}
 	return nil
-}
-
-// meant is the rule that was probably meant, as the end of a sentence.
-func meant(rule string, own map[string]bool) string {
-	var names []string
-	for _, r := range diagnostic.Rules() {
-		names = append(names, r.Name)
-	}
-	for name := range own {
-		names = append(names, name)
-	}
-	slices.Sort(names)
-	if near := suggest(rule, names); near != "" {
-		return "; did you mean " + near + "?"
-	}
-	return ""
 }
 
 // attributeArgs splits the body of an attribute into names and values.

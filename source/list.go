@@ -112,13 +112,15 @@ func (l *lister) entry(ctx context.Context, dir, name string, e fs.DirEntry, abo
 	return l.file(at, name, info)
 }
 
-// link follows a symbolic link. Links to what is no CUE file may dangle. One
-// to a directory elsewhere is refused rather than passed over: what it holds
-// might be the team's rules.
+// link follows a symbolic link. Links to what is no CUE file may dangle, but
+// for the folders that mean something: a topology without its team's rules would
+// be one that keeps to them. One to a directory elsewhere is refused rather than
+// passed over, for the same reason.
 func (l *lister) link(ctx context.Context, at, name string, cue bool, above []fs.FileInfo) error {
 	info, err := os.Stat(at)
+	needed := cue || name == "rules" || name == "cue.mod"
 	switch {
-	case err != nil && !cue:
+	case err != nil && !needed:
 		return nil
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("read %s, a symbolic link: %w", name, bare(err))
