@@ -158,7 +158,7 @@ func New(o Options) (*Node, error) {
 		server: mqtt.New(&mqtt.Options{
 			Capabilities:             caps,
 			ClientNetWriteBufferSize: 1,                             // each packet reaches the connection by itself, at once
-			ClientNetReadBufferSize:  1 << 10,                       // the engine's; the connection has a larger one while there is input
+			ClientNetReadBufferSize:  64,                            // the engine's, for headers; the connection has a large one while there is input
 			Logger:                   slog.New(slog.DiscardHandler), // it would log packets, CONNECT with its password too
 			SysTopicResendInterval:   int64(o.SysInterval / time.Second),
 		}),

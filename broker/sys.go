@@ -5,7 +5,6 @@ import (
 	"runtime"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -72,7 +71,5 @@ func (n *Node) publishSys(name, value string) {
 		FixedHeader: packets.FixedHeader{Type: packets.Publish, Retain: true},
 		TopicName:   name, Payload: []byte(value),
 	}
-	if n.server.InjectPacket(n.local, pk) == nil {
-		atomic.AddInt64(&n.server.Info.MessagesReceived, -1) // nobody published it
-	}
+	_ = n.server.InjectPacket(n.local, pk)
 }
