@@ -87,6 +87,7 @@ func (c *client) continueSession() {
 	old, cl := c.took.c.cl, c.cl
 	if old.State.Inflight.Len() > 0 {
 		cl.State.Inflight = old.State.Inflight.Clone()
+		c.perishes(c.took.c.firstExpiry.Load())
 		freeQuota(cl)
 	}
 	for filter, sub := range old.State.Subscriptions.GetAll() {
