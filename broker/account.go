@@ -18,6 +18,7 @@ func (h *hook) OnQosPublish(cl *mqtt.Client, pk packets.Packet, _ int64, _ int) 
 	}
 	c.book(&pk)
 	if pk.FixedHeader.Type == packets.Publish && !pk.FixedHeader.Dup {
+		c.perishes(pk.Expiry)
 		c.queue(&pk)
 		c.passOn(&pk)
 	}
@@ -30,13 +31,6 @@ func (h *hook) OnRetainMessage(_ *mqtt.Client, pk packets.Packet, _ int64) {
 	h.n.noteRetained(pk.TopicName)
 	h.n.kept.settled(&pk)
 	h.n.storeRetained(h.n.keeper.store.Load(), pk.TopicName)
-}
-
-// OnRetainedExpired is called when the retained message of a topic was removed
-// because it expired.
-func (h *hook) OnRetainedExpired(name string) {
-	h.n.noteRetained(name)
-	h.n.storeRetained(h.n.keeper.store.Load(), name)
 }
 
 // OnPacketProcessed is called after a packet was dealt with, retained messages

@@ -2,6 +2,8 @@ package broker
 
 import (
 	"fmt"
+	"log/slog"
+	"runtime/debug"
 	"sync/atomic"
 	"time"
 
@@ -13,9 +15,10 @@ import (
 // packet below two frames with six copies of one, of 800 bytes each, and a
 // second goroutine waits for what is to be written. Their stacks would be most
 // of what a silent client costs. So the node runs connections, in the order in
-// which the engine does: what waits is [client.read], whose stack is small, and
-// the write loop begins with the first message that takes the engine's queue.
-// All that is between a packet and its effect remains the engine's.
+// which the engine does, and what an idle client does needs only a small stack:
+// its CONNECT and its SUBSCRIBEs are dealt with in other goroutines, and the
+// write loop begins with the first message that takes the engine's queue. All
+// that is between a packet and its effect remains the engine's.
 
 // attach takes a connection from its CONNECT to where its packets can be read:
 // the CONNACK is out, and so is what the session had stored, as far as the engine
@@ -35,6 +38,7 @@ func (n *Node) attach(k *conn, cl *mqtt.Client, listener string) (*client, error
 		return nil, err
 	}
 	cl.ParseConnect(listener, pk)
+	cl.State.TopicAliases = noAliases
 	if code := validConnect(&pk); code != packets.CodeSuccess {
 		if err := n.server.SendConnack(cl, code, false, nil); err != nil {
 			return nil, fmt.Errorf("refuse a CONNECT: %w", err)
@@ -63,6 +67,10 @@ func (n *Node) attach(k *conn, cl *mqtt.Client, listener string) (*client, error
 	return c, nil
 }
 
+// noAliases are the engine's topic aliases of all clients: it has none, see
+// readPublish and alias.
+var noAliases = mqtt.NewTopicAliases(0)
+
 // validConnect says how a CONNECT that could be read is to be answered.
 func validConnect(pk *packets.Packet) packets.Code {
 	code := pk.ConnectValidate()
@@ -79,6 +87,7 @@ func (c *client) continueSession() {
 	old, cl := c.took.c.cl, c.cl
 	if old.State.Inflight.Len() > 0 {
 		cl.State.Inflight = old.State.Inflight.Clone()
+		c.perishes(c.took.c.firstExpiry.Load())
 		freeQuota(cl)
 	}
 	for filter, sub := range old.State.Subscriptions.GetAll() {
@@ -89,9 +98,28 @@ func (c *client) continueSession() {
 	old.ClearInflights()
 }
 
-// read reads packets until the connection ends. While it waits, its frames are
-// all that the client's goroutine has on its stack: so what it calls must not be
-// inlined, and waits for a bare socket happen in ingest.
+// follow reads what follows the CONNECT, until the connection ends, and says why
+// it did.
+func (c *client) follow() (err error) {
+	defer c.cl.Stop(nil)
+	defer c.conn.survive(c.node.log, &err)
+	err = c.read()
+	c.part(err)
+	return err
+}
+
+// survive is deferred where packets are dealt with. What one client sends must
+// never end the node: where the engine breaks on it, only the connection ends.
+func (k *conn) survive(log *slog.Logger, err *error) {
+	if r := recover(); r != nil {
+		*err = fmt.Errorf("panic: %v", r)
+		log.Error("a connection ended in a panic", "remote", k.RemoteAddr().String(), "error", *err, "stack", string(debug.Stack()))
+	}
+}
+
+// read reads packets. While it waits for a bare socket, in ingest, its frame is
+// most of what the goroutine has on its stack: so what it calls must not be
+// inlined.
 func (c *client) read() error {
 	k, cl := c.conn, c.cl
 	for !cl.Closed() {
@@ -103,7 +131,13 @@ func (c *client) read() error {
 		if err := cl.ReadFixedHeader(&fh); err != nil {
 			return err
 		}
-		if err := c.process(&fh); err != nil {
+		err := error(nil)
+		if fh.Type == packets.Subscribe || fh.Type == packets.Unsubscribe {
+			err = c.processAside(&fh)
+		} else {
+			err = c.process(&fh)
+		}
+		if err != nil {
 			return err
 		}
 	}
@@ -130,6 +164,21 @@ func (c *client) process(fh *packets.FixedHeader) error {
 	}
 	atomic.AddInt64(&n.server.Info.PacketsReceived, -1) // it was counted when it was read
 	return nil
+}
+
+// processAside is process in another goroutine: the stack that it needs goes
+// with it.
+//
+//go:noinline
+func (c *client) processAside(fh *packets.FixedHeader) (err error) {
+	done, header := make(chan struct{}), *fh
+	c.node.spawn(func() {
+		defer close(done)
+		defer c.conn.survive(c.node.log, &err)
+		err = c.process(&header)
+	})
+	<-done
+	return err
 }
 
 // part ends what attach began: the session, too, if it is not to outlive the

@@ -60,16 +60,17 @@ type client struct {
 	aliasMax  int
 	aliasesTo map[string]uint16 // the write loop's
 
-	held      held         // large messages with QoS above 0
-	queued    atomic.Int64 // messages in the engine's queue
-	overflow  overflow     // of the engine's queue
-	lagging   atomic.Bool  // acknowledgements were waited for in vain
-	waiting   atomic.Int64 // bytes of the large ones among them with QoS 0
-	pending   atomic.Pointer[[]string]
-	retaining atomic.Bool // retained messages are being queued for a SUBSCRIBE
-	quota     quota       // the reader's
-	entered   string      // the reader's: topic of its publish in the table of large ones
-	overName  bool        // the reader's: its publish is refused for its topic
+	held        held         // large messages with QoS above 0
+	queued      atomic.Int64 // messages in the engine's queue
+	firstExpiry atomic.Int64 // of the session's messages, in Unix seconds, or earlier; 0: none expires
+	overflow    overflow     // of the engine's queue
+	lagging     atomic.Bool  // acknowledgements were waited for in vain
+	waiting     atomic.Int64 // bytes of the large ones among them with QoS 0
+	pending     atomic.Pointer[[]string]
+	retaining   atomic.Bool // retained messages are being queued for a SUBSCRIBE
+	quota       quota       // the reader's
+	entered     string      // the reader's: topic of its publish in the table of large ones
+	overName    bool        // the reader's: its publish is refused for its topic
 
 	inbound *received // of its session
 	request request   // the reader's: the SUBSCRIBE or UNSUBSCRIBE being processed

@@ -263,6 +263,7 @@ func (c *client) takeIn(pk *packets.Packet) bool {
 		return false
 	}
 	pk.PacketID = uint16(id)
+	c.perishes(pk.Expiry)
 	c.queue(pk)
 	if c.cl.State.Inflight.Set(*pk) {
 		c.hold(pk)

@@ -12,7 +12,6 @@ import (
 	"maps"
 	"net"
 	"net/http"
-	"runtime/debug"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -207,7 +206,7 @@ func (e *endpoint) accept(ln net.Listener) error {
 			c.Close()
 			return nil
 		}
-		e.n.spawn(func() { e.handshake(c) })
+		e.n.spawn(func() { e.handle(c) })
 	}
 }
 
@@ -216,8 +215,18 @@ func useless(err error) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.ENOTSOCK)
 }
 
-func (e *endpoint) handshake(raw net.Conn) {
+// handle serves a connection that was accepted.
+func (e *endpoint) handle(raw net.Conn) {
 	defer e.n.lobby.leave(raw)
+	if k := e.handshake(raw); k != nil {
+		e.run(k)
+	}
+}
+
+// handshake does what comes before the CONNECT, and returns nil if it fails.
+//
+//go:noinline
+func (e *endpoint) handshake(raw net.Conn) *conn {
 	c, from := raw, originOf(raw)
 	if p, ok := e.relay(raw).(*proxied); ok {
 		var err error
@@ -225,7 +234,7 @@ func (e *endpoint) handshake(raw net.Conn) {
 			e.n.refusals.add("proxy")
 			e.complain("PROXY header", raw, err)
 			raw.Close()
-			return
+			return nil
 		}
 	}
 	if t, ok := e.secure(raw).(*tls.Conn); ok {
@@ -236,11 +245,11 @@ func (e *endpoint) handshake(raw net.Conn) {
 			e.n.refusals.add("tls")
 			e.complain("TLS handshake", raw, err)
 			raw.Close()
-			return
+			return nil
 		}
 		c, from = t, from.certified(t.ConnectionState())
 	}
-	e.serveConn(c, from)
+	return e.admit(c, &from)
 }
 
 // secure is c, or with TLS c under the configuration of now.
@@ -251,60 +260,70 @@ func (e *endpoint) secure(c net.Conn) net.Conn {
 	return c
 }
 
-// serveConn lets the engine serve a connection, and returns when nothing of it
-// is left.
-func (e *endpoint) serveConn(c net.Conn, from origin) {
+// admit prepares a connection for run, and returns nil if the listener is full,
+// or closed.
+func (e *endpoint) admit(c net.Conn, from *origin) *conn {
 	l := e.limits.Load()
-	defer e.count.Add(-1)
 	if n := e.count.Add(1); l.connections > 0 && n > l.connections {
+		e.count.Add(-1)
 		e.n.refusals.add("listener_full")
 		e.n.damped[0].log(e.n.log, slog.LevelWarn, "connection refused: the listener is full", "listener", e.name, "limit", l.connections)
 		c.Close()
-		return
+		return nil
 	}
 	if !l.messages.IsZero() || !l.bytes.IsZero() {
 		c = newPaced(c, &e.limits)
 	}
 	var k *conn
 	k = newConn(c, &e.n.buffers, e.n.spawn, func() { e.untrack(k) })
-	k.from, k.limits = from, &e.limits
+	k.from, k.limits = *from, &e.limits
 	k.chunkTime.Store(int64(e.n.stall))
 	k.packetSize = l.packet
 	k.frames.limit.Store(min(l.packet, connectPacketSize))
 	c.SetReadDeadline(time.Now().Add(e.n.bounds.Load().idle))
 	if !e.track(k) {
+		e.count.Add(-1)
 		k.abort()
-		return
+		return nil
 	}
-	err := e.establish(k)
-	k.todo.flush()
-	k.Close()
-	cl := k.client.Load()
-	if cl == nil {
-		return
-	}
-	e.n.leave(cl)
-	e.n.farewell(cl, err)
+	return k
 }
 
-// establish runs a connection. What one client sends must never end the node:
-// where the engine breaks on it, only the connection ends.
-func (e *endpoint) establish(k *conn) (err error) {
+// run lets a client in, and leaves what follows to a goroutine of its own, whose
+// stack stays small.
+func (e *endpoint) run(k *conn) {
+	c, err := e.establish(k)
+	if err != nil {
+		e.end(k, err)
+		return
+	}
+	e.n.spawn(func() { e.end(k, c.follow()) })
+}
+
+// end is called when nothing more is read from a connection, and err is why. It
+// returns when nothing of it is left.
+//
+//go:noinline
+func (e *endpoint) end(k *conn, err error) {
+	defer e.count.Add(-1)
+	k.todo.flush()
+	k.Close()
+	if c := k.client.Load(); c != nil {
+		e.n.leave(c)
+		e.n.farewell(c, err)
+	}
+}
+
+// establish does what the engine does for a CONNECT.
+func (e *endpoint) establish(k *conn) (c *client, err error) {
+	cl := e.n.server.NewClient(k, e.name, "", false)
 	defer func() {
-		if r := recover(); r != nil {
-			err = fmt.Errorf("panic: %v", r)
-			e.n.log.Error("a connection ended in a panic", "listener", e.name, "remote", k.RemoteAddr().String(), "error", err, "stack", string(debug.Stack()))
+		if err != nil {
+			cl.Stop(nil)
 		}
 	}()
-	cl := e.n.server.NewClient(k, e.name, "", false)
-	defer cl.Stop(nil)
-	c, err := e.n.attach(k, cl, e.name)
-	if err != nil {
-		return err
-	}
-	err = c.read()
-	c.part(err)
-	return err
+	defer k.survive(e.n.log, &err)
+	return e.n.attach(k, cl, e.name)
 }
 
 func (e *endpoint) track(k *conn) bool {

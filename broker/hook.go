@@ -21,8 +21,8 @@ func (h *hook) Provides(b byte) bool {
 	switch b {
 	case mqtt.OnACLCheck,
 		mqtt.OnPacketRead, mqtt.OnPacketEncode, mqtt.OnPublish, mqtt.OnPublished, mqtt.OnPublishDropped, mqtt.OnQosDropped,
-		mqtt.OnQosPublish, mqtt.OnRetainMessage, mqtt.OnRetainedExpired,
-		mqtt.OnPacketProcessed, mqtt.OnPacketSent, mqtt.OnSysInfoTick,
+		mqtt.OnQosPublish, mqtt.OnRetainMessage,
+		mqtt.OnPacketProcessed, mqtt.OnPacketSent,
 		mqtt.OnSubscribe, mqtt.OnSubscribed, mqtt.OnUnsubscribe, mqtt.OnUnsubscribed, mqtt.OnSelectSubscribers:
 		return true
 	}

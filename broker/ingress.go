@@ -12,8 +12,8 @@ import (
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
-// The packets that come by the thousand are publishes with QoS 0 and 1, and
-// acknowledgements of such. The engine reads each in five pieces, copies it
+// The packets that come by the thousand are publishes with QoS 0 and 1,
+// acknowledgements of such, and PINGREQ. The engine reads each in five pieces, copies it
 // twice and passes it on by value. So the connection takes them out of what it
 // has read, between two reads of the engine, if there is nothing in them that
 // needs the engine: no properties, no retain flag, a topic that may be used.
@@ -45,7 +45,7 @@ func frameOf(b []byte) (f frame, ok bool) {
 // quick reports whether a packet with this first byte may be taken.
 func quick(first byte) bool {
 	switch first {
-	case packets.Publish << 4, packets.Publish<<4 | 1<<1, packets.Publish<<4 | 1<<3 | 1<<1, packets.Puback << 4:
+	case packets.Publish << 4, packets.Publish<<4 | 1<<1, packets.Publish<<4 | 1<<3 | 1<<1, packets.Puback << 4, packets.Pingreq << 4:
 		return true
 	}
 	return false
@@ -123,6 +123,9 @@ func (c *client) ingestSmall(f frame, b []byte) (bool, error) {
 		c.conn.countIn(f)
 		return true, nil
 	}
+	if f.first == packets.Pingreq<<4 {
+		return len(b) == 0 && c.answerPing(f), nil
+	}
 	p, ok := c.parsePublish(f, b)
 	if !ok {
 		return false, nil
@@ -130,6 +133,24 @@ func (c *client) ingestSmall(f frame, b []byte) (bool, error) {
 	p.payload = slices.Clone(b[p.at:])
 	c.conn.countIn(f)
 	return true, c.published(f, p)
+}
+
+// answerPing does what the engine does for a PINGREQ, on a small stack: it is all
+// that an idle client sends.
+func (c *client) answerPing(f frame) bool {
+	k := c.conn
+	k.countIn(f)
+	if k.full() {
+		k.todo.flush()
+		k.reserve()
+	}
+	pong := [...]byte{packets.Pingresp << 4, 0}
+	if n, err := k.put(pong[:], &k.todo); err == nil {
+		info := c.node.server.Info
+		atomic.AddInt64(&info.BytesSent, int64(n))
+		atomic.AddInt64(&info.PacketsSent, 1)
+	}
+	return true
 }
 
 // ingestLarge takes a packet that does not fit the inbox, and begins with b. It
@@ -204,7 +225,7 @@ type plainPublish struct {
 // parsePublish reads the beginning of a publish's body. It is not ok if the
 // engine must see it.
 func (c *client) parsePublish(f frame, b []byte) (p plainPublish, ok bool) {
-	if f.first == packets.Puback<<4 || len(b) < 2 {
+	if f.first>>4 != packets.Publish || len(b) < 2 {
 		return p, false
 	}
 	end := 2 + int(binary.BigEndian.Uint16(b))

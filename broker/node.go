@@ -108,6 +108,7 @@ type Node struct {
 	ends, refusals tally
 	damped         [2]logDamper // of refusals, and of ends
 	settling       atomic.Bool  // wills and sessions that are due
+	expiring       atomic.Bool  // messages are being removed that have expired
 	ids            idLocks
 	keeper         keeper
 	sure           atomic.Bool  // all of the access could be made ready
@@ -158,9 +159,8 @@ func New(o Options) (*Node, error) {
 		server: mqtt.New(&mqtt.Options{
 			Capabilities:             caps,
 			ClientNetWriteBufferSize: 1,                             // each packet reaches the connection by itself, at once
-			ClientNetReadBufferSize:  1 << 10,                       // the engine's; the connection has a larger one while there is input
+			ClientNetReadBufferSize:  64,                            // the engine's, for headers; the connection has a large one while there is input
 			Logger:                   slog.New(slog.DiscardHandler), // it would log packets, CONNECT with its password too
-			SysTopicResendInterval:   int64(o.SysInterval / time.Second),
 		}),
 	}
 	n.lobby, n.stall = newLobby(n.refusals.add), writeTimeout
@@ -201,18 +201,18 @@ func (n *Node) Run(ctx context.Context) error {
 		n.applying.Unlock()
 		return errors.New("broker: the node has run already")
 	}
+	n.mu.Lock()
 	n.state = running
+	n.mu.Unlock()
 	n.startStore(ctx)
-	err := n.server.Serve()
 	n.countRetained()
 	n.matches.changed() // to what was restored
+	n.publishFigures()
+	n.spawn(func() { n.keepSys(ctx) })
 	for _, e := range n.endpoints {
 		e.start()
 	}
 	n.applying.Unlock()
-	if err != nil {
-		return errors.Join(fmt.Errorf("broker: start: %w", err), n.stop())
-	}
 	n.keepHouse(ctx)
 	return n.stop()
 }

@@ -247,6 +247,7 @@ func (c *client) restoreEntry(e *store.Entry) {
 
 func (c *client) restoreInflight(pk packets.Packet) {
 	if c.cl.State.Inflight.Set(pk) {
+		c.perishes(pk.Expiry)
 		c.book(&pk)
 		atomic.AddInt64(&c.node.server.Info.Inflight, 1)
 	}

@@ -13,6 +13,7 @@ type kept struct {
 	mu    sync.Mutex
 	sizes map[string]int64
 	bytes int64
+	ends  map[string]int64 // when those expire that do, in Unix seconds
 
 	coming map[string]int // admitted, and not yet with the engine
 	gone   removals
@@ -61,8 +62,15 @@ func (n *Node) noteRetained(name string) {
 func (k *kept) set(name string, pk *packets.Packet, there bool) {
 	k.bytes -= k.sizes[name]
 	delete(k.sizes, name)
+	delete(k.ends, name)
 	if !there {
 		return
+	}
+	if expires(pk) {
+		if k.ends == nil {
+			k.ends = make(map[string]int64)
+		}
+		k.ends[pk.TopicName] = pk.Expiry
 	}
 	if k.sizes == nil {
 		k.sizes = make(map[string]int64)

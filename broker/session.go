@@ -244,8 +244,8 @@ func (n *Node) leaveEarly(c *client) {
 	}
 }
 
-// keepHouse ends sessions and publishes wills whose time has come, until ctx
-// ends.
+// keepHouse ends sessions, publishes wills and removes messages whose time has
+// come, until ctx ends.
 func (n *Node) keepHouse(ctx context.Context) {
 	t := time.NewTicker(time.Second)
 	defer t.Stop()
@@ -254,6 +254,7 @@ func (n *Node) keepHouse(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case now := <-t.C:
+			n.expireEach(now)
 			if due := n.due(now); len(due) > 0 && n.settling.CompareAndSwap(false, true) {
 				n.spawn(func() { // a handler may hold up a will
 					defer n.settling.Store(false)
