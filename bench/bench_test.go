@@ -18,6 +18,7 @@ import (
 	"clink/bench/loadgen"
 	"clink/compiler"
 	"clink/internal/freeport"
+	"clink/internal/testgc"
 	"clink/topic"
 
 	"go.uber.org/goleak"
@@ -41,6 +42,7 @@ func TestMain(m *testing.M) {
 		fmt.Println("cannot read the configuration")
 		os.Exit(1)
 	}
+	testgc.Set()
 	goleak.VerifyTestMain(m)
 }
 

@@ -18,6 +18,7 @@ import (
 	"path"
 	"strconv"
 	"strings"
+	"sync"
 )
 
 //go:embed pages
@@ -42,13 +43,16 @@ type handler struct {
 }
 
 // Handler serves the pages: "/", "/index.html" and "/assets/…".
-func Handler() http.Handler {
+func Handler() http.Handler { return own() }
+
+// own packs the files, which no call changes, once in a process.
+var own = sync.OnceValue(func() *handler {
 	h, err := load(pages)
 	if err != nil {
 		panic(err) // the files are part of the program
 	}
 	return h
-}
+})
 
 func load(root fs.FS) (*handler, error) {
 	h := &handler{assets: map[string]file{}}

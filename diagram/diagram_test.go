@@ -288,16 +288,26 @@ func checkEdges(t fatal, svg []byte) {
 	}
 	for _, l := range root.all("link") {
 		for _, w := range l.all("wire") {
-			for _, p := range points(t, w.attr("d")) {
-				for i, b := range boxes {
-					if names[i] != l.attr("data-a") && names[i] != l.attr("data-b") && b.overlaps(area{p[0] - .5, p[1] - .5, p[0] + .5, p[1] + .5}) {
-						t.Fatalf("the edge from %q to %q runs under %q", l.attr("data-a"), l.attr("data-b"), names[i])
-					}
+			curve := points(t, w.attr("d"))
+			whole := dot(curve[0])
+			for _, p := range curve {
+				d := dot(p)
+				whole = area{min(whole.x0, d.x0), min(whole.y0, d.y0), max(whole.x1, d.x1), max(whole.y1, d.y1)}
+			}
+			for i, b := range boxes {
+				if names[i] == l.attr("data-a") || names[i] == l.attr("data-b") || !b.overlaps(whole) {
+					continue
+				}
+				if slices.ContainsFunc(curve, func(p [2]float64) bool { return b.overlaps(dot(p)) }) {
+					t.Fatalf("the edge from %q to %q runs under %q", l.attr("data-a"), l.attr("data-b"), names[i])
 				}
 			}
 		}
 	}
 }
+
+// dot is the area that a point of a line takes.
+func dot(p [2]float64) area { return area{p[0] - .5, p[1] - .5, p[0] + .5, p[1] + .5} }
 
 // points are those of a cubic curve.
 func points(t fatal, d string) [][2]float64 {

@@ -4,12 +4,15 @@ import (
 	"bytes"
 	"encoding/json"
 	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -22,6 +25,7 @@ var home string
 // TestMain gives git a configuration of its own, so that the tests see neither
 // that of whoever runs them nor the repository they run in.
 func TestMain(m *testing.M) {
+	moreAtOnce()
 	var err error
 	if home, err = os.MkdirTemp("", "clinkd-test-"); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -44,6 +48,19 @@ func TestMain(m *testing.M) {
 		os.RemoveAll(home)
 		os.Exit(code)
 	}))
+}
+
+// moreAtOnce runs more parallel tests at once than there are processors, unless
+// the command line says how many: most of their time they wait, for a daemon, a
+// link or a page.
+func moreAtOnce() {
+	flag.Parse()
+	const name, atOnce = "test.parallel", 6
+	said := false
+	flag.Visit(func(f *flag.Flag) { said = said || f.Name == name })
+	if !said && runtime.GOMAXPROCS(0) < atOnce {
+		_ = flag.Set(name, strconv.Itoa(atOnce))
+	}
 }
 
 // A reply is what came of one request.
