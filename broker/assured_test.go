@@ -137,6 +137,7 @@ func TestAssuredComesAgain(t *testing.T) {
 	}
 	r, _ := connectRaw(t, n, "r", keep)
 	r.subscribe(1, "s/t", 1)
+	r.silent("after the SUBACK") // when a SUBSCRIBE is through, subscribers are forgotten once more
 	warm(t, n, "s/t")
 	for range 3 {
 		r.read()
@@ -180,6 +181,7 @@ func TestAssuredIsShort(t *testing.T) {
 	n := start(t, Options{}, nil, anyone())
 	r, _ := connectRaw(t, n, "r", nil)
 	r.subscribe(1, "s/t", 1)
+	r.silent("after the SUBACK") // when a SUBSCRIBE is through, subscribers are forgotten once more
 	warm(t, n, "s/t")
 	m := Message{Topic: "s/t", QoS: 1, Payload: []byte("x")}
 	pk := m.packet(0)

@@ -89,6 +89,10 @@ func (s *Session) Reply(name string, payload, correlation []byte) error {
 	return fmt.Errorf("reply to %s: %w: %w", s.c.id, ErrEnded, err)
 }
 
+// Ended reports whether this node has begun to end the session's connection.
+// What the client sent before may still come to [Handler.Control].
+func (s *Session) Ended() bool { return s.c.cause.Load() != 0 }
+
 // Disconnect ends the session's connection with a reason code (MQTT 5.0
 // §3.14.2.1). It does not wait for the end. It may be called from within
 // [Handler.Control].

@@ -130,6 +130,7 @@ func TestWaitingPublisherOwesNothing(t *testing.T) {
 	n := start(t, Options{}, h, anyone())
 	sub, _ := connectRaw(t, n, "sub", nil)
 	sub.subscribe(1, "plain", 0)
+	sub.silent("after the SUBACK")
 	warm(t, n, "plain")
 	for range 3 {
 		sub.expect("plain", "warm")
@@ -178,11 +179,11 @@ func (p *putter) Published(m *Message) {
 func TestSoon(t *testing.T) {
 	h := &putter{later: &soon{make(chan string, 100)}}
 	n := start(t, Options{}, h, anyone())
+	pub, _ := connectRaw(t, n, "pub", nil) // so that Run has started
 	warm(t, n, "t")
 	for range 3 * 2 {
 		<-h.later.flushed
 	}
-	pub, _ := connectRaw(t, n, "pub", nil)
 	stream := append(packetOf("t", 0, 0, "1"), packetOf("t", 0, 0, "2")...)
 	if _, err := pub.Conn.Write(append(stream, packetOf("t", 0, 0, "3")...)); err != nil {
 		t.Fatal(err)

@@ -58,7 +58,8 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	if s == nil && old == nil {
 		return nil
 	}
-	if s != nil && (clean || s.c.principal() != c.principal()) {
+	// One whose time is over has ended, whether or not keepHouse has come by.
+	if s != nil && (clean || time.Now().After(s.until) || s.c.principal() != c.principal()) {
 		n.endSession(s)
 		s = nil
 	}

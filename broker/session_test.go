@@ -157,6 +157,29 @@ func TestSessionExpiryIsBoundedAndTold(t *testing.T) {
 	eventually(t, "the session ended with the connection", func() bool { return n.Routes().Len() == 0 && n.Stats().Sessions == 0 })
 }
 
+// A session ends when its time is over, not when somebody looks at the clock.
+func TestSessionIsNotTakenUpTooLate(t *testing.T) {
+	n := start(t, Options{}, nil, anyone())
+	w := connect(t, n, "watcher")
+	w.sub(t, "will/#")
+	for i := range 5 { // at times it is found before it is taken up
+		d := connect(t, n, "d", delayedWill("will/d", 3600), keepSession(3600))
+		d.sub(t, "x")
+		d.drop(t, n, "d")
+		n.mu.Lock()
+		n.idle["d"].until = time.Now()
+		n.mu.Unlock()
+		d = connect(t, n, "d", keepSession(3600))
+		if d.ack.SessionPresent {
+			t.Errorf("attempt %d: the session is still present", i)
+		}
+		if p := w.next(t); p.Topic != "will/d" {
+			t.Errorf("got %s, want will/d", p.Topic)
+		}
+		d.drop(t, n, "d")
+	}
+}
+
 // MQTT 3.1.1, byte by byte.
 func TestVersion311(t *testing.T) {
 	cfg := anyone()

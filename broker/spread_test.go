@@ -20,9 +20,10 @@ func warm(t testing.TB, n *Node, name string) {
 			t.Fatal(err)
 		}
 	}
-	if _, ok := n.matches.of(n.server.Topics, name); !ok {
-		t.Fatalf("the subscribers of %s are not remembered", name)
-	}
+	eventually(t, "the subscribers of "+name+" are remembered", func() bool {
+		_, ok := n.matches.of(n.server.Topics, name)
+		return ok
+	})
 }
 
 func (r *rawClient) expect(name, payload string) {
@@ -40,6 +41,7 @@ func TestRememberedSubscribersChange(t *testing.T) {
 	a, _ := connectRaw(t, n, "a", nil)
 	b, _ := connectRaw(t, n, "b", nil)
 	a.subscribe(1, "x/+", 0)
+	a.silent("after the SUBACK")
 	warm(t, n, "x/y")
 	for range 3 {
 		a.expect("x/y", "warm")

@@ -87,8 +87,12 @@ func (h handler) route(s *broker.Session, m *broker.Message) broker.Verdict {
 	return broker.AckNoMatch
 }
 
-// bad counts a faulty packet.
+// bad counts a faulty packet. One that comes from a session which is being ended
+// here may be faulty for that alone: what it refers to is forgotten.
 func (h handler) bad(s *broker.Session, err error) {
+	if s.Ended() {
+		return
+	}
 	if l := (*h.links.Load())[s.Peer()]; l != nil {
 		l.counters.Note(badControl)
 	}
@@ -116,8 +120,8 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 		return h.reply(s, m, ack)
 	case ack.Error != "":
 		h.fault(s.Peer(), "a peer's handshake is rejected", "reason", ack.Error, "target", short(p.Target))
-		if l != nil && !h.here(s) {
-			l.presence.become(topology.InboundRejected, ack.Error)
+		if l != nil {
+			h.rejected(l, s, ack.Error)
 		}
 		return h.reply(s, m, ack)
 	}
@@ -135,6 +139,10 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 	h.visits[s] = visitor{a, p.Features, l.supply.asked(p.Features&wire.FeatureRetained != 0, created)}
 	delete(h.turnedAway, s)
 	h.mu.Unlock()
+	if now := (*h.links.Load())[s.Peer()]; now != l || h.objection(now, p.Target) != "" {
+		s.Disconnect(administrativeAction) // the link has changed meanwhile, and the peer is to ask again
+		return broker.AckNoMatch
+	}
 	if a := l.announcer.Load(); a != nil && l.presence.get().State == topology.InboundExpired {
 		// EMQX up to 5.8.1 is deaf while its last link is disabled, and then
 		// acknowledges routes of an actor that it has forgotten.
@@ -151,17 +159,18 @@ func (h handler) actorInit(s *broker.Session, m *broker.Message, p wire.ActorIni
 	return h.reply(s, m, ack)
 }
 
-// here reports whether the peer of s has an actor on another session: then what
-// is said to s, another of its programs perhaps, is not said to the peer's half.
-func (h handler) here(s *broker.Session) bool {
+// rejected notes why a handshake was rejected, unless the peer has an actor on
+// another session: then what is said to s, another of its programs perhaps, is
+// not said to the peer's half.
+func (h handler) rejected(l *link, s *broker.Session, reason string) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for other := range h.visits {
 		if other != s && other.Peer() == s.Peer() {
-			return true
+			return
 		}
 	}
-	return false
+	l.presence.become(topology.InboundRejected, reason)
 }
 
 // mark notes, before it is decided, that a session's handshake may be rejected:
@@ -201,8 +210,7 @@ func (e *Engine) objection(l *link, target string) string {
 }
 
 func (h handler) reply(s *broker.Session, m *broker.Message, ack wire.ActorInitAck) broker.Verdict {
-	err := s.Reply(m.ResponseTopic, ack.Append(nil), m.CorrelationData)
-	if err != nil && !errors.Is(err, broker.ErrEnded) { // else it is not the peer's fault: its access may have changed meanwhile
+	if err := s.Reply(m.ResponseTopic, ack.Append(nil), m.CorrelationData); err != nil && !errors.Is(err, broker.ErrEnded) {
 		h.bad(s, fmt.Errorf("actor_init cannot be answered: %w", err))
 	}
 	return broker.AckNoMatch
@@ -283,24 +291,25 @@ func (l *link) hurry() {
 const administrativeAction = 0x98
 
 // forget drops the peer's routes, and the sessions on which it announced them,
-// so that it asks again and is told.
+// so that it asks again and is told. The sessions first: what they still say is
+// no fault then.
 func (e *Engine) forget(peer string) {
-	e.ext.Drop(peer)
 	e.mu.Lock()
-	defer e.mu.Unlock()
 	for s := range e.visits {
 		if s.Peer() == peer {
 			s.Disconnect(administrativeAction)
 		}
 	}
+	e.mu.Unlock()
+	e.ext.Drop(peer)
 }
 
 // faultPeriod is how long after something about a peer was logged the next of the
 // same kind is not. All faults are counted.
 const faultPeriod = time.Minute
 
-// said is a kind of thing that is logged of a peer. That a connection is down must not hide
-// that a disk is full.
+// said is a kind of thing that is logged of a peer. That a connection is down
+// must not hide that a disk is full.
 type said struct{ peer, msg string }
 
 func (e *Engine) fault(peer, msg string, args ...any) {

@@ -211,6 +211,41 @@ func TestAnswerToAnEndedSession(t *testing.T) {
 	}
 }
 
+// What a peer sends while its link is disabled or removed refers to what is
+// forgotten. That is no fault of its own either.
+func TestWhatComesWhileALinkGoes(t *testing.T) {
+	routes := wire.Routes{Actor: "n1", Incarnation: 1, Ops: []wire.RouteOp{{Filter: "t/1", ID: "t/1"}}}
+	for name, payload := range map[string][]byte{
+		"routes":    routes.Append(nil),
+		"heartbeat": wire.Heartbeat{Actor: "n1", Incarnation: 1}.Append(nil),
+	} {
+		for _, removed := range []bool{false, true} {
+			log, packets := &buffer{}, 0
+			l := linkTo("b", "127.0.0.1:1", "t/#")
+			var s *site
+			s = begin(t, "a", []string{"b"}, logTo(log), beforeControl(func(*broker.Session) {
+				if packets++; packets == 1 {
+					return
+				}
+				if removed {
+					s.remove(t, "b")
+				}
+				l.Enable = false
+				s.put(t, l)
+			}))
+			s.put(t, l)
+			b := foreignPeer(t, s, "b", "routesync")
+			b.init(t, 1, "a")
+			b.control(t, payload)
+			<-b.Done()
+			eventually(t, "the session is forgotten", func() bool { return s.engine.Visits() == 0 })
+			if got, n := log.String(), s.status(t, "b").Metrics.DroppedBy["bad-control"]; strings.Contains(got, "faulty") || n != 0 {
+				t.Errorf("%s, removed %v: %d faulty packets are counted, and the log says %s", name, removed, n, got)
+			}
+		}
+	}
+}
+
 // TestReceiverFilter sends records as peers of all kinds do.
 func TestReceiverFilter(t *testing.T) {
 	s := lonely(t)

@@ -128,8 +128,11 @@ func TestPlayedBootWindow(t *testing.T) {
 		eventually(t, "the first message arrives", func() bool { return len(e.topics()) == 1 })
 		e.change(func() { e.booting = true })
 		p.Close()
+		lanes, before := linkTo(v.peer, e.addr).PoolSize, s.status(t, v.peer).Metrics.Reconnects
 		e.crash()
-		eventually(t, "the loss is seen", func() bool { return s.status(t, v.peer).State != topology.Connected })
+		eventually(t, "each connection is lost", func() bool { // and perhaps there again
+			return s.status(t, v.peer).Metrics.Reconnects >= before+uint64(lanes)
+		})
 		pub.pub(t, paho.Publish{Topic: "t/plain/1", QoS: 1})
 		pub.pub(t, paho.Publish{Topic: "t/plain/2", QoS: 1})
 		eventually(t, "it is connected, and not answered", func() bool {

@@ -108,6 +108,10 @@ type presence struct {
 func (p *presence) become(state, reason string) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	p.set(state, reason)
+}
+
+func (p *presence) set(state, reason string) {
 	if p.State != state || p.Reason != reason {
 		p.Presence = topology.Presence{State: state, Reason: reason, Since: time.Now()}
 	}
@@ -115,8 +119,10 @@ func (p *presence) become(state, reason string) {
 
 // refused notes a wrong credential, unless the peer is here all the same.
 func (p *presence) refused(reason string) {
-	if p.get().State != topology.InboundOnline {
-		p.become(topology.InboundNoCredential, reason)
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.State != topology.InboundOnline {
+		p.set(topology.InboundNoCredential, reason)
 	}
 }
 

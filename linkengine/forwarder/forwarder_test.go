@@ -472,3 +472,21 @@ func TestState(t *testing.T) {
 		<-ended
 	})
 }
+
+// What is through has been counted: who sees that nothing is under way, and
+// resets the counters, finds none of it in them later.
+func TestCountedBeforeItIsThrough(t *testing.T) {
+	in(t, forwarder.Options{Lanes: 1}, packets.Properties{}, func(t *testing.T, w *world) {
+		f := <-w.ends
+		for i, code := range []byte{0, 0x87} {
+			through := make(chan string, 1)
+			w.Offer(&wire.Forward{QoS: 1, Topic: "t"}, 0, 0, func(_ forwarder.Outcome, over bool) {
+				if over {
+					through <- fmt.Sprint(w.counters.Success.Load(), w.counters.Failed.Load())
+				}
+			})
+			f.ack((<-f.got).PacketID, code)
+			expect(t, <-through, []string{"1 0", "1 1"}[i])
+		}
+	})
+}

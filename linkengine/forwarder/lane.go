@@ -343,28 +343,23 @@ func (l *lane) expire(now time.Time) {
 	l.room.Broadcast()
 }
 
-// acked books a PUBACK.
+// acked books a PUBACK. What is not in flight any more has been counted: who
+// sees nothing under way must not find another one counted later.
 func (l *lane) acked(id uint16, code byte) {
-	if !l.book(id, code) {
-		return
-	}
-	l.opts.Counters.answered(code)
-}
-
-func (l *lane) book(id uint16, code byte) bool {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	if len(l.acks) == 0 || id == 0 {
-		return false
+		return
 	}
 	at := &l.acks[int(id)&(len(l.acks)-1)]
 	if *at == 0 {
-		return false
+		return
 	}
 	s := l.find(*at)
 	if s == nil || s.id != id {
-		return false
+		return
 	}
+	l.opts.Counters.answered(code)
 	*at = 0
 	l.outstanding--
 	l.progress = time.Now()
@@ -376,7 +371,6 @@ func (l *lane) book(id uint16, code byte) bool {
 	if l.ending {
 		l.signal()
 	}
-	return true
 }
 
 // finish marks a slot done and clears away the done ones in front.
