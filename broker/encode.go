@@ -135,7 +135,7 @@ func (c *client) encodePublish(pk *packets.Packet) bool {
 	if mark == 0 && c.repeated(pk) {
 		return false // came while the session was being continued: queued and stored
 	}
-	if pk.Expiry > 0 && pk.Expiry < time.Now().Unix() {
+	if expired(pk) {
 		c.forget(pk)
 		c.node.drops.expired.Add(1)
 		return false
@@ -157,6 +157,9 @@ func (c *client) encodePublish(pk *packets.Packet) bool {
 		} else {
 			c.window.acquire(pk.PacketID, c.conn.done)
 		}
+	}
+	if pk.Expiry > 0 && !c.beginExpiring(pk) {
+		return false
 	}
 	if mark == 0 && c.aliasMax > 0 && limit == 0 {
 		c.alias(pk)

@@ -242,6 +242,9 @@ func (c *client) restoreEntry(e *store.Entry) {
 			FixedHeader: packets.FixedHeader{Type: packets.Pubrel, Qos: 1}, PacketID: pk.PacketID, Created: pk.Created,
 		}
 	}
+	if pk.FixedHeader.Qos == 2 && pk.Created <= c.reached.Load() {
+		pk.ProtocolVersion = lastingVersion
+	}
 	c.restoreInflight(pk)
 }
 
