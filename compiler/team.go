@@ -94,7 +94,7 @@ type OwnRule struct {
 
 // OwnRules are the rules in rules/ whose names are written out there, in the
 // order of the source. They are not evaluated; a file that does not parse gives
-// none.
+// none, and a name that is none for a rule is left out.
 func OwnRules(fsys fs.FS) ([]OwnRule, error) {
 	t, err := (&compilation{src: &source{fsys: fsys}}).readTeam()
 	if err != nil {
@@ -102,7 +102,7 @@ func OwnRules(fsys fs.FS) ([]OwnRule, error) {
 	}
 	var l []OwnRule
 	for name := range t.index.find("findings").written() {
-		if _, builtin := diagnostic.FindRule(name); !builtin {
+		if _, builtin := diagnostic.FindRule(name); !builtin && canName(name) {
 			at := []string{"findings", name}
 			l = append(l, OwnRule{name, t.index.labelPos(at...), t.doc(at)})
 		}

@@ -138,8 +138,15 @@ func (h holding) missing(carried map[pair][]topic.Filter, yield func(Breach) boo
 }
 
 // example is [topic.Example], of a/# if possible one below a: that it matches
-// its parent too is not in everybody's mind.
-func example(f topic.Filter, others []topic.Filter) (string, bool) {
+// its parent too is not in everybody's mind. Of many others, most have nothing
+// to do with f.
+func example(f topic.Filter, all []topic.Filter) (string, bool) {
+	var others []topic.Filter
+	for _, g := range all {
+		if f.Meets(g) {
+			others = append(others, g)
+		}
+	}
 	if above, ok := strings.CutSuffix(string(f), "/#"); ok {
 		if name, ok := topic.Example(topic.Filter(above+"/+"), others); ok {
 			return name, true

@@ -164,10 +164,23 @@ func (p *proof) others() error {
 	if !maps.Equal(a.Severity, b.Severity) {
 		return p.refuse(ErrUnintended, "", "", "policy.severity", diagnostic.Pos{}, "it would change")
 	}
-	if !slices.EqualFunc(a.Policies, b.Policies, topology.Policy.Equal) {
-		return p.refuse(ErrUnintended, "", "", "policy.flows", diagnostic.Pos{}, "it would change")
+	if pos, ok := changedPolicy(a.Policies, b.Policies); ok {
+		return p.refuse(ErrUnintended, "", "", "policy.flows", pos, "it would change")
 	}
 	return nil
+}
+
+// changedPolicy is where a policy of flows stands that is not the same before
+// and after.
+func changedPolicy(before, after []topology.Policy) (diagnostic.Pos, bool) {
+	for _, pair := range [...][2][]topology.Policy{{before, after}, {after, before}} {
+		for _, p := range pair[0] {
+			if !slices.ContainsFunc(pair[1], p.Equal) {
+				return p.Pos, true
+			}
+		}
+	}
+	return diagnostic.Pos{}, false
 }
 
 // links compares the links of a site that were not edited.

@@ -185,6 +185,7 @@ func TestProve(t *testing.T) {
 		"a site more":        {put, "sites: z", "sites: y: {}\nsites: z", "the site would come into being"},
 		"broken":             {put, "sites: z", "sites: z: {", "after the edit, the file does not parse"},
 		"severity":           {put, "sites: z", "policy: severity: \"one-sided\": \"off\"\nsites: z", "policy.severity"},
+		"a policy of flows":  {put, "sites: z", "policy: flows: p: never: {topics: [\"#\"], to: site: \"z\"}\nsites: z", "policy.flows"},
 		"a value of no kind": {splice.LinkEdit{Site: "a", Peer: "b", Want: want(t, `{"server":"x:1","topics":[],"pool_size":"x"}`)}, link, `b: {server: "x:1", topics: [], pool_size: "x"}`, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
