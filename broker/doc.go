@@ -8,7 +8,9 @@
 // directly or behind a proxy; its clients are known by name and password or by
 // certificate, held to its rates, and slowed down where they guess passwords.
 //
-// The MQTT engine is mochi-mqtt 2.7.9, wrapped whole. Its defects that this
+// The MQTT engine is mochi-mqtt 2.7.9, wrapped whole: it reads and writes packets
+// and does what they ask for. Connections are run here, in its order (attach.go),
+// and so is its housekeeping (expiry.go, sys.go). Its defects that this
 // package fences off: deadlock and stall with a client's Receive Maximum;
 // resends beyond it and out of order; messages lost while a session moves to a
 // new connection; expired, taken over and half-connected sessions that leave

@@ -12,9 +12,11 @@ import (
 // message with it in two steps; in between, the subscriber's session may move
 // to another connection.
 type grace struct {
-	mu    sync.Mutex // one waits at a time
-	epoch atomic.Uint32
-	in    [2]atomic.Int64
+	mu      sync.Mutex // one waits at a time
+	epoch   atomic.Uint32
+	in      [2]atomic.Int64
+	waiting atomic.Bool   // somebody waits
+	left    chan struct{} // says that an epoch was left by all; made before waiting is first set
 }
 
 // ticket is what enter gives for leave; 0 is none.
@@ -27,8 +29,11 @@ func (g *grace) enter() ticket {
 }
 
 func (g *grace) leave(t ticket) {
-	if t != 0 {
-		g.in[t-1].Add(-1)
+	if t != 0 && g.in[t-1].Add(-1) == 0 && g.waiting.Load() {
+		select {
+		case g.left <- struct{}{}:
+		default:
+		}
 	}
 }
 
@@ -42,16 +47,21 @@ func (g *grace) wait(most time.Duration, done <-chan struct{}) bool {
 	deadline := time.Now().Add(most) // for those as well who wait for their turn
 	g.mu.Lock()
 	defer g.mu.Unlock()
+	if g.left == nil {
+		g.left = make(chan struct{}, 1)
+	}
+	g.waiting.Store(true) // before looking: who leaves later sees it
+	defer g.waiting.Store(false)
+	late := time.NewTimer(time.Until(deadline))
+	defer late.Stop()
 	for range 2 {
-		e := (g.epoch.Add(1) - 1) & 1
-		for pause := 10 * time.Microsecond; g.in[e].Load() != 0; pause = min(2*pause, 5*time.Millisecond) {
-			if time.Now().After(deadline) {
-				return false
-			}
+		for e := (g.epoch.Add(1) - 1) & 1; g.in[e].Load() != 0; {
 			select {
+			case <-g.left:
 			case <-done:
 				return false
-			case <-time.After(pause):
+			case <-late.C:
+				return false
 			}
 		}
 	}

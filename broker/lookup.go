@@ -22,10 +22,16 @@ const markLookup = markBegun + 1
 const lookupsAtOnce = 64
 
 // A lookup is a subscription whose retained messages are to be sent, and the
-// topics that have some.
+// topics that have some. What is published after the subscription took effect
+// comes as new, and not again because it is retained: it has a greater Created
+// than since. What was being published at that moment may come both ways, as a
+// message may that is retained between the last look and the engine's (MQTT 5.0
+// §3.8.4 lets new messages come before the SUBACK, and does not say that they
+// are not retained ones).
 type lookup struct {
 	packets.Subscription
 	names []string
+	since int64
 }
 
 // lookUp notes that a SUBSCRIBE asks for retained messages.
@@ -57,8 +63,9 @@ func (n *Node) retainedAt(filter string) []string {
 // findRetained finds what a SUBSCRIBE has asked for. It is called before the
 // answer: what is published after that comes once, as new.
 func (c *client) findRetained() {
-	all := c.request.lookups
+	all, since := c.request.lookups, c.node.seq.Load()
 	for i := range all {
+		all[i].since = since
 		all[i].names = c.node.retainedAt(all[i].Filter)
 	}
 }
@@ -75,6 +82,9 @@ func (c *client) sendRetained() {
 			pk.Connect.WillQos = markLookup
 			q.found = q.found[:0]
 			for _, name := range names[:k] {
+				if c.getsNew(&own, name) {
+					continue
+				}
 				one := own.Subscription
 				one.Filter = name
 				identify(&one)
@@ -82,6 +92,9 @@ func (c *client) sendRetained() {
 				pk.Filters = append(pk.Filters, packets.Subscription{Filter: refusedName})
 			}
 			names = names[k:]
+			if len(q.found) == 0 {
+				continue
+			}
 			if c.conn.ended() || c.node.server.InjectPacket(c.cl, pk) != nil {
 				q.found = nil
 				return
@@ -90,6 +103,12 @@ func (c *client) sendRetained() {
 		}
 	}
 	q.found = nil
+}
+
+// getsNew reports whether c gets the retained message of a topic as a new one.
+func (c *client) getsNew(l *lookup, name string) bool {
+	pk, there := c.node.server.Topics.Retained.Get(name)
+	return there && pk.Created > l.since && !(l.NoLocal && pk.Origin == c.id)
 }
 
 // turnOn makes what was refused what is to be looked up.

@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"github.com/eclipse/paho.golang/packets"
+	enginePackets "github.com/mochi-mqtt/server/v2/packets"
 )
 
 // While messages are retained, and removed, others subscribe to them: the
@@ -72,4 +73,38 @@ func TestManyRetainedComeOnce(t *testing.T) {
 		r.puback(p.PacketID)
 	}
 	r.silent("after all")
+}
+
+// What replaces a retained message after the subscription took effect comes
+// once, as new, however long it takes to send the others.
+func TestReplacedRetainedComeOnce(t *testing.T) {
+	n := start(t, Options{}, nil, anyone())
+	address := addr(t, n, "tcp")
+	err := attempt(func() {
+		p := come(address, 5, hello{id: "p"})
+		for i := range 3 {
+			p.publishWith(1<<1|fRetain, fmt.Sprint("r/", i), i+1, "old")
+		}
+		s := come(address, 5, hello{id: "s"})
+		s.subscribe(1, "r/#", 1)
+		for range 3 {
+			must(s.take().payload == "old", "another message came")
+		}
+		// As SUBSCRIBE does, with a publisher in between.
+		c := n.connected("s")
+		c.request.lookUp(enginePackets.Subscription{Filter: "r/#", Qos: 1}, false)
+		c.findRetained()
+		p.publishWith(1<<1|fRetain, "r/1", 9, "new")
+		c.sendRetained()
+		got := map[string]int{}
+		for range 3 {
+			m := s.take()
+			got[m.topic+" "+m.payload]++
+		}
+		s.quiet("the new message came again")
+		must(got["r/0 old"] == 1 && got["r/1 new"] == 1 && got["r/2 old"] == 1, "%v came", got)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }

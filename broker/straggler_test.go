@@ -2,6 +2,7 @@ package broker
 
 import (
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
@@ -195,4 +196,33 @@ func TestGraceOutlivesAWaitThatGaveUp(t *testing.T) {
 	if !g.wait(time.Hour, nil) {
 		t.Error("a wait has given up")
 	}
+}
+
+// However publishers come and go, a wait ends when those have left that had
+// entered before it.
+func TestGraceIsToldOfThoseWhoLeave(t *testing.T) {
+	var g grace
+	var busy sync.WaitGroup
+	stop := make(chan struct{})
+	for range 4 {
+		busy.Go(func() {
+			for {
+				select {
+				case <-stop:
+					return
+				default:
+					g.leave(g.enter())
+				}
+			}
+		})
+	}
+	for range 200 {
+		held := g.enter()
+		go g.leave(held)
+		if !g.wait(patience, nil) {
+			t.Error("a wait has not ended")
+		}
+	}
+	close(stop)
+	busy.Wait()
 }
