@@ -19,6 +19,7 @@ import (
 	"syscall"
 	"time"
 
+	"clink/internal/sock"
 	"clink/topology"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -351,7 +352,7 @@ func (e *endpoint) shut() {
 	ln := e.ln
 	e.mu.Unlock()
 	if ln != nil {
-		ln.Close()
+		sock.Leave(ln)
 		e.n.log.Info("listener down", "listener", e.name, "addr", ln.Addr().String())
 	}
 }
