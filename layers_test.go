@@ -50,11 +50,11 @@ var places = map[string]place{
 	"internal/hocon":      {1, both},
 	"internal/etf":        {1, both},
 	"internal/sock":       {1, both},
-	"internal/freeport":   {1, both},
 	"internal/testgc":     {1, both},
 
-	"topology":     {2, both},
-	"broker/store": {2, actual},
+	"topology":          {2, both},
+	"broker/store":      {2, actual},
+	"internal/freeport": {2, both},
 
 	"schema":            {3, wanted},
 	"flow":              {3, wanted},

@@ -18,6 +18,7 @@ import (
 	"syscall"
 	"time"
 
+	"clink/internal/sock"
 	"clink/topology"
 
 	"github.com/mochi-mqtt/server/v2/packets"
@@ -378,7 +379,7 @@ func (e *endpoint) shut() {
 	ln := e.ln
 	e.mu.Unlock()
 	if ln != nil {
-		ln.Close()
+		sock.Leave(ln)
 		e.n.log.Info("listener down", "listener", e.name, "addr", ln.Addr().String())
 	}
 }

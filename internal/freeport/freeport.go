@@ -9,6 +9,8 @@ import (
 	"math/rand/v2"
 	"net"
 	"runtime"
+
+	"clink/internal/sock"
 )
 
 // Ports are chosen below those that systems hand out for port 0, and for the
@@ -32,7 +34,7 @@ func Take() (port string, give io.Closer, err error) {
 		}
 		var ln net.Listener
 		if ln, err = net.Listen("tcp", "127.0.0.1:"+port); err == nil {
-			return port, give, ln.Close()
+			return port, give, sock.Leave(ln)
 		}
 		give.Close()
 	}

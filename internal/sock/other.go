@@ -2,7 +2,10 @@
 
 package sock
 
-import "errors"
+import (
+	"errors"
+	"net"
+)
 
 // ErrNotYet is what a socket says that has nothing to read, or no room.
 var ErrNotYet = errors.ErrUnsupported
@@ -19,3 +22,6 @@ func (vector) write(uintptr, [][]byte) (int, error) { return 0, errors.ErrUnsupp
 
 // ReadBoth is Read into p; a system that can do more also reads into q.
 func ReadBoth(fd uintptr, p, q []byte) (int, error) { return Read(fd, p) }
+
+// Leave closes a listener.
+func Leave(ln net.Listener) error { return ln.Close() }

@@ -1,4 +1,5 @@
-// Package sock reads and writes sockets without waiting for them. On Linux the
+// Package sock reads and writes sockets without waiting for them, and leaves
+// their addresses without delay. On Linux the
 // scheduler is not told: a call that does not block would have it wake a thread
 // that looks for goroutines to move, at a price above that of the call.
 package sock
