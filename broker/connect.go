@@ -13,7 +13,7 @@ import (
 )
 
 const (
-	takeOverTimeout = 5 * time.Second // for the connection that a newcomer replaces to end
+	takeOverTimeout = 5 * time.Second // for other newcomers to let go of a client id, and then for the connection that is replaced to end
 	lastWords       = time.Second     // for what it had sent before to be taken
 	linkPacketSize  = 16 << 20        // at least, for link sessions
 	linkPatience    = 3               // times the keep-alive that a link peer may be silent (1.5 for others)

@@ -105,6 +105,7 @@ type Node struct {
 	matches        matchTable
 	lobby          *lobby
 	stall          time.Duration // after which a peer that does not read is cut off
+	succession     time.Duration // takeOverTimeout
 	ends, refusals tally
 	damped         [2]logDamper // of refusals, and of ends
 	settling       atomic.Bool  // wills and sessions that are due
@@ -163,7 +164,7 @@ func New(o Options) (*Node, error) {
 			Logger:                   slog.New(slog.DiscardHandler), // it would log packets, CONNECT with its password too
 		}),
 	}
-	n.lobby, n.stall = newLobby(n.refusals.add), writeTimeout
+	n.lobby, n.stall, n.succession = newLobby(n.refusals.add), writeTimeout, takeOverTimeout
 	n.access.Store(&access{})
 	n.matches.seed = maphash.MakeSeed()
 	n.bounds.Store(newBounds(&n.opts, topology.MQTT{}))

@@ -23,12 +23,15 @@ type idle struct {
 // bookkeeping by client id above all, falls on its successor. Then it settles
 // what becomes of the session. On success c holds the id lock.
 func (n *Node) takeOver(c *client, clean bool) *refusal {
-	deadline := time.NewTimer(takeOverTimeout)
+	deadline := time.NewTimer(n.succession)
 	defer deadline.Stop()
 	busy := &refusal{packets.ErrServerBusy, "the client id is still in use"}
 	if !n.ids.lock(c.id, deadline.C) {
 		return busy
 	}
+	// One that has waited for its turn must not end the connection there is only
+	// to give up itself: then nobody would be left.
+	deadline.Reset(n.succession)
 	n.mu.Lock()
 	old := n.live[c.id]
 	n.mu.Unlock()

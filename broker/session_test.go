@@ -180,6 +180,68 @@ func TestSessionIsNotTakenUpTooLate(t *testing.T) {
 	}
 }
 
+// A client that had to wait for its turn has as much time as any other for the
+// connection that it replaces to end.
+func TestNewcomerThatHasWaited(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	for limit := 400 * time.Millisecond; !takesOver(t, limit); limit *= 4 {
+		if limit > patience {
+			t.Fatal("this machine is too slow to tell")
+		}
+	}
+}
+
+// takesOver has a client wait three quarters of a limit for its turn, and then
+// for the other connection. It reports false if the machine made it longer.
+func takesOver(t *testing.T, limit time.Duration) (told bool) {
+	h := &recorder{held: make(chan struct{}, 1), hold: make(chan struct{})}
+	n, err := New(Options{StopTimeout: patience / 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	n.succession = limit
+	n.Intercept(h)
+	apply(t, n, anyone())
+	run(t, n)
+	first, _ := connectRaw(t, n, "d", nil)
+	first.publish("x", 1, 1, nil)
+	<-h.held // so it does not end
+	n.mu.Lock()
+	old := n.live["d"]
+	n.mu.Unlock()
+	n.ids.lock("d", nil)
+	code := make(chan byte, 1)
+	go func() {
+		c, got, err := greet(addr(t, n, "tcp"), willing("d", ""))
+		if err != nil {
+			got = 0xff
+		} else {
+			defer c.Close()
+		}
+		code <- got
+	}()
+	eventually(t, "the second waits for its turn", func() bool {
+		n.ids.mu.Lock()
+		defer n.ids.mu.Unlock()
+		return n.ids.m["d"].refs == 2
+	})
+	<-time.After(limit * 3 / 4)
+	n.ids.unlock("d")
+	began := time.Now()
+	eventually(t, "the first is being ended, or the second gives up", func() bool { return old.conn.over.Load() || len(code) > 0 })
+	begun := old.conn.over.Load()
+	<-time.After(limit * 3 / 4)
+	close(h.hold)
+	got, took := <-code, time.Since(began)
+	switch {
+	case !begun, took >= limit:
+		return false
+	case got != 0:
+		t.Errorf("it is refused with %#02x after %v", got, took)
+	}
+	return true
+}
+
 // MQTT 3.1.1, byte by byte.
 func TestVersion311(t *testing.T) {
 	cfg := anyone()

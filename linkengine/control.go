@@ -270,7 +270,7 @@ func (h handler) heartbeat(s *broker.Session, p wire.Heartbeat) broker.Verdict {
 // heard notes a valid packet of the peer's actor.
 func (l *link) heard(s *broker.Session) {
 	l.gate.hear(s, time.Now())
-	l.presence.become(topology.InboundOnline, "")
+	l.presence.online(s.Ended)
 }
 
 // hurry is for a peer that has come: whoever comes can most likely be reached,

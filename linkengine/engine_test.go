@@ -247,6 +247,28 @@ func TestAbsent(t *testing.T) {
 	}
 }
 
+// What is told late of a peer does not undo what is known by then.
+func TestPresenceIsToldLate(t *testing.T) {
+	var p presence
+	is, isNot := func() bool { return true }, func() bool { return false }
+	for i, step := range []struct {
+		tell func()
+		want string
+	}{
+		{func() { p.absent(isNot) }, topology.InboundAbsent},
+		{func() { p.online(is) }, topology.InboundAbsent}, // by a session that was ended
+		{func() { p.refused("wrong") }, topology.InboundNoCredential},
+		{func() { p.online(isNot) }, topology.InboundOnline},
+		{func() { p.refused("wrong") }, topology.InboundOnline},
+		{func() { p.absent(is) }, topology.InboundOnline},
+		{func() { p.absent(isNot) }, topology.InboundAbsent},
+	} {
+		if step.tell(); p.get().State != step.want {
+			t.Errorf("step %d: %+v, want %s", i, p.get(), step.want)
+		}
+	}
+}
+
 func TestPutBeforeRun(t *testing.T) {
 	e := newEngine(t, t.TempDir())
 	l := topology.Link{Name: "b", Enable: true, Server: "127.0.0.1:1", Address: "127.0.0.1:1", PoolSize: 1}

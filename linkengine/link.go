@@ -114,9 +114,7 @@ func (l *link) begin(cfg topology.Link) error {
 	if !l.early {
 		l.gate.reset()
 	}
-	if !l.gate.visited() { // a held link may have been found by its peer
-		l.presence.become(topology.InboundAbsent, "")
-	}
+	l.presence.absent(l.gate.visited) // a held link may have been found by its peer
 	l.table.Follow(cfg.Topics)
 	if !l.early {
 		l.openDisk(cfg)

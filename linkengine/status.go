@@ -117,6 +117,26 @@ func (p *presence) set(state, reason string) {
 	}
 }
 
+// online notes that the peer is here, unless the session that says so has been
+// ended: then it may be known to be gone by now.
+func (p *presence) online(ended func() bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !ended() {
+		p.set(topology.InboundOnline, "")
+	}
+}
+
+// absent notes that the peer has not come, unless it is here: it is so before
+// online says it.
+func (p *presence) absent(here func() bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if !here() {
+		p.set(topology.InboundAbsent, "")
+	}
+}
+
 // refused notes a wrong credential, unless the peer is here all the same.
 func (p *presence) refused(reason string) {
 	p.mu.Lock()

@@ -9,6 +9,7 @@ import (
 	"net"
 	"regexp"
 	"runtime"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -52,6 +53,21 @@ func ends(t *testing.T, p topology.Probe, ok bool, step string, texts ...string)
 		if strings.Contains(s.Detail, secret) {
 			t.Errorf("the detail of %s holds the password", s.Name)
 		}
+	}
+}
+
+// hastily probes a far end that leaves something unanswered, with little time for
+// each step. A busy machine may take as long for what is answered: then there is
+// more time, until it ends with the step and the texts that it should.
+func hastily(t *testing.T, o probe.Options, step string, texts ...string) topology.Probe {
+	t.Helper()
+	for {
+		p := probe.Run(t.Context(), o)
+		end := p.Steps[len(p.Steps)-1]
+		if o.Step > time.Minute || end.Name == step && !slices.ContainsFunc(texts, func(text string) bool { return !strings.Contains(end.Detail, text) }) {
+			return p
+		}
+		o.Step, o.Whole = 4*o.Step, 4*o.Whole
 	}
 }
 
@@ -184,9 +200,9 @@ func TestWhatListensThere(t *testing.T) {
 		step   string
 		texts  []string
 	}{
-		{"silence", gone, hasty, "connack", []string{"does not answer CONNECT (no answer within 1s)"}},
-		{"silence to TLS", gone, both, "tls", []string{"says nothing when it is spoken to in TLS (no answer within 1s)"}},
-		{"the probe as a whole", gone, func(o *probe.Options) { o.Whole = time.Second }, "connack", []string{"the probe as a whole took longer than 1s"}},
+		{"silence", gone, hasty, "connack", []string{"does not answer CONNECT (no answer within "}},
+		{"silence to TLS", gone, both, "tls", []string{"says nothing when it is spoken to in TLS (no answer within "}},
+		{"the probe as a whole", gone, func(o *probe.Options) { o.Whole = time.Second }, "connack", []string{"the probe as a whole took longer than "}},
 		{"garbage", says("\x00\x01\x02\x1b[31mgarbage", false), hasty, "connack", []string{`speaks no MQTT (its answer begins "\x00\x01\x02\x1b[31mga`}},
 		{"HTTP", says("HTTP/1.1 400 Bad Request\r\n\r\n", true), nil, "connack", []string{"speaks HTTP, not MQTT"}},
 		{"an echo", func(c net.Conn) { io.Copy(c, c) }, hasty, "connack", []string{"speaks no MQTT"}},
@@ -207,7 +223,7 @@ func TestWhatListensThere(t *testing.T) {
 			if tt.change != nil {
 				tt.change(&o)
 			}
-			ends(t, probe.Run(t.Context(), o), false, tt.step, tt.texts...)
+			ends(t, hastily(t, o, tt.step, tt.texts...), false, tt.step, tt.texts...)
 		})
 	}
 }
@@ -254,7 +270,7 @@ func TestPermissionAndHandshake(t *testing.T) {
 		{"publish not answered", true, init(func(net.Conn, *packets.Publish) {}), false, "permission", []string{"does not acknowledge"}},
 		{"it fails over it", false, disconnects(0x83), false, "handshake", []string{"implementation specific error (0x83)", "its log says why"}},
 		{"it hangs up", false, init(func(c net.Conn, m *packets.Publish) { c.Close() }), false, "handshake", []string{"ended the connection instead of answering"}},
-		{"no answer", true, init(func(c net.Conn, m *packets.Publish) { puback(c, m, 0x10) }), false, "handshake", []string{"a broker answers, but nobody there speaks cluster linking (no answer within 1s"}},
+		{"no answer", true, init(func(c net.Conn, m *packets.Publish) { puback(c, m, 0x10) }), false, "handshake", []string{"a broker answers, but nobody there speaks cluster linking (no answer within "}},
 		{"an answer to somebody else", true, init(func(c net.Conn, m *packets.Publish) {
 			puback(c, m, 0)
 			send(c, m.Properties.ResponseTopic, ack("cluster_link_disabled"), []byte("other"))
@@ -284,7 +300,7 @@ func TestPermissionAndHandshake(t *testing.T) {
 			if tt.hasty {
 				o.Step = time.Second
 			}
-			ends(t, probe.Run(t.Context(), o), tt.ok, tt.step, tt.texts...)
+			ends(t, hastily(t, o, tt.step, tt.texts...), tt.ok, tt.step, tt.texts...)
 		})
 	}
 }
