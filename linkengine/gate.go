@@ -20,9 +20,14 @@ import (
 // routes are those of the process there is now. If its actor's session here
 // outlived the loss, and the peer is known to be the same process as before,
 // they are anyway.
+//
+// A link that reaches its peer in another way than before,
+// waits for the first of them alone: the other end may not yet be told of the
+// change, and refuse each message.
 type gate struct {
 	mu         sync.Mutex
 	lost       time.Time
+	moved      time.Time // the peer has to answer after that
 	answered   time.Time // when the connection was made, or the ping sent, that was answered
 	remembered bool      // the answer said that the peer is the same process
 	heard      time.Time
@@ -38,6 +43,13 @@ func (g *gate) reset() {
 	defer g.mu.Unlock()
 	g.lost, g.answered, g.heard, g.remembered = time.Time{}, time.Time{}, time.Time{}, false
 	g.tell()
+}
+
+// move says that the link reaches its peer in another way from now on.
+func (g *gate) move(now time.Time) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.moved = now
 }
 
 func (g *gate) lose(now time.Time) {
@@ -104,6 +116,8 @@ func (g *gate) ready() (bool, <-chan struct{}) {
 
 func (g *gate) open() bool {
 	switch {
+	case !g.moved.IsZero() && !g.answered.After(g.moved):
+		return false
 	case g.lost.IsZero():
 		return true
 	case !g.answered.After(g.lost):

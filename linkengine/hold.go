@@ -86,9 +86,11 @@ func (l *link) prepare(ctx context.Context, c topology.Change) error {
 		return l.change(ctx, cfg)
 	default:
 		l.cfg.Store(&cfg)
+		l.gate.move(time.Now())
 		l.parkForwarder(cfg)
 		l.stopActor(ctx.Err() == nil && old.Address != cfg.Address)
 		l.stopActor = nil
+		l.gate.move(time.Now()) // what the old actor was answered meanwhile does not count
 		l.idle.Store(time.Now().UnixNano())
 		l.table.Follow(cfg.Topics)
 	}

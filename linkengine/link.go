@@ -181,11 +181,17 @@ func (l *link) change(ctx context.Context, cfg topology.Link) error {
 	}
 	l.openDisk(cfg)
 	moved := !sameRoad(old, cfg)
+	if moved {
+		l.gate.move(time.Now())
+	}
 	if moved || !samePool(old, cfg) {
 		l.replaceForwarder(cfg)
 	}
 	if moved || old.Retained != cfg.Retained { // which the peer is told at the handshake
 		l.stopActor(moved && ctx.Err() == nil && old.Address != cfg.Address)
+	}
+	if moved {
+		l.gate.move(time.Now()) // what the old actor was answered meanwhile does not count
 	}
 	if !slices.Equal(old.Topics, cfg.Topics) {
 		l.table.Follow(cfg.Topics)

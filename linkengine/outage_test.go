@@ -338,6 +338,42 @@ func TestQueueOutlivesChange(t *testing.T) {
 	}
 }
 
+// TestOtherEndLearnsLater changes what a link's connections are known by before
+// its peer is told: what is published until then is not sent to a peer that
+// would refuse it.
+func TestOtherEndLearnsLater(t *testing.T) {
+	var told broker.Config
+	a := begin(t, "a", []string{"b"})
+	b := begin(t, "b", []string{"a"}, configured(func(cfg *broker.Config) { told = *cfg }))
+	l := linkTo("b", b.addr, "t/#")
+	a.put(t, l)
+	b.put(t, linkTo("a", a.addr, "t/#"))
+	sub := connect(t, b, "sub")
+	sub.sub(t, "t/#")
+	a.online(t, "b")
+	a.routes(t, "b", 1)
+	l.ClientID = "another"
+	a.put(t, l)
+	pub := connect(t, a, "pub")
+	for i := range 20 {
+		pub.pub(t, paho.Publish{Topic: fmt.Sprint("t/", i), QoS: 1})
+	}
+	eventually(t, "the connections stand, and the actor is refused", func() bool {
+		st := a.status(t, "b")
+		return st.State == topology.Connected && strings.Contains(st.Replication.Reason, "subscribe")
+	})
+	told.Grants = []topology.Grant{grant("a")}
+	told.Grants[0].ClientIDPrefix = l.ClientID
+	if err := b.node.Apply(context.Background(), told); err != nil {
+		t.Fatal(err)
+	}
+	for i := range 20 {
+		if m := sub.next(t); m.Topic != fmt.Sprint("t/", i) {
+			t.Fatalf("%s instead of t/%d", m.Topic, i)
+		}
+	}
+}
+
 // TestBadSecret waits for the file that the link's password is in.
 func TestBadSecret(t *testing.T) {
 	a := begin(t, "a", []string{"b"})

@@ -186,6 +186,8 @@ func (s *Spool) Wait(seq uint64) error {
 		return nil
 	case s.err != nil:
 		return s.err
+	case !s.closed: // nobody is to wait any more
+		return nil
 	}
 	return ErrClosed
 }

@@ -10,6 +10,7 @@ import (
 	"slices"
 	"sync"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"go.uber.org/goleak"
@@ -465,6 +466,30 @@ func TestAlwaysWaitsForTheSync(t *testing.T) {
 		})
 	}
 	writers.Wait()
+}
+
+// Who waits for the sync is let go, and told of no trouble, when it is not to
+// be waited for any more.
+func TestSyncIsNotAwaitedAnyMore(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		s, _, err := Open(Options{Dir: t.TempDir(), Always: true}) // nothing is written before it runs
+		if err != nil {
+			t.Fatal(err)
+		}
+		seq, _ := put(t, s, 1, true)
+		waited := make(chan error, 1)
+		go func() { waited <- s.Wait(seq) }()
+		synctest.Wait()
+		s.Limit(s.opts.MaxBytes, false)
+		if err := <-waited; err != nil {
+			t.Error(err)
+		}
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Run(ctx); err != nil {
+			t.Error(err)
+		}
+	})
 }
 
 type syncedFile struct {
