@@ -53,7 +53,8 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	}
 	delete(n.idle, c.id)
 	n.live[c.id] = c
-	n.mostLive = max(n.mostLive, len(n.live))
+	info := n.server.Info
+	atomic.StoreInt64(&info.ClientsMaximum, max(atomic.LoadInt64(&info.ClientsMaximum), int64(len(n.live))))
 	n.mu.Unlock()
 	if s == nil && old == nil {
 		return nil
