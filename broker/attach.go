@@ -162,7 +162,11 @@ func (c *client) process(fh *packets.FixedHeader) error {
 		}
 		return err
 	}
-	atomic.AddInt64(&n.server.Info.PacketsReceived, -1) // it was counted when it was read
+	info := n.server.Info // counts what was counted when it was read
+	atomic.AddInt64(&info.PacketsReceived, -1)
+	if pk.FixedHeader.Type == packets.Publish {
+		atomic.AddInt64(&info.MessagesReceived, -1)
+	}
 	return nil
 }
 

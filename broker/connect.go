@@ -5,7 +5,6 @@ import (
 	"net"
 	"net/netip"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	mqtt "github.com/mochi-mqtt/server/v2"
@@ -150,7 +149,6 @@ func (c *client) apply() {
 	c.cl.Properties.Props.SessionExpiryIntervalFlag = false
 	c.keep()
 	k.client.Store(c)
-	atomic.AddInt64(&c.node.server.Info.ClientsConnected, 1)
 	c.node.lobby.leave(rawOf(k.Conn))
 }
 

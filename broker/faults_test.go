@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"log/slog"
+	"maps"
 	"net"
 	"strings"
 	"sync"
@@ -205,6 +206,45 @@ func TestSysTopics(t *testing.T) {
 	}
 	if st := n.Stats(); st.Received != 0 || st.Retained != 0 {
 		t.Errorf("%d received, %d retained, though nobody published", st.Received, st.Retained)
+	}
+}
+
+// TestSysCounts looks at what the engine counts, though the node runs the
+// connections: $SYS must say the same whichever road a message took.
+func TestSysCounts(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	n := start(t, Options{SysInterval: time.Second}, nil, anyone())
+	const each = 3
+	for _, id := range []string{"one", "two"} {
+		connect(t, n, id).drop(t, n, id)
+	}
+	d, p := connect(t, n, "d"), connect(t, n, "p")
+	d.sub(t, "a")
+	for range each {
+		for qos := range byte(3) { // QoS 2 takes the engine's road
+			p.pub(t, &paho.Publish{Topic: "a", QoS: qos, Payload: []byte("x")})
+		}
+		p.pub(t, &paho.Publish{Topic: "b", QoS: 1, Retain: true})
+		if err := n.Publish(Message{Topic: "a", QoS: 1}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for range 4 * each {
+		d.next(t)
+	}
+	want := map[string]string{
+		"$SYS/broker/messages/received": "15", "$SYS/broker/publish/messages/received": "15",
+		"$SYS/broker/clients/maximum": "2", "$SYS/broker/clients/connected": "2",
+	}
+	got := map[string]string{}
+	d.sub(t, "$SYS/broker/#")
+	for until := time.Now().Add(patience); !maps.Equal(got, want); {
+		if time.Now().After(until) {
+			t.Fatalf("$SYS says %v, want %v", got, want)
+		}
+		if m := d.next(t); want[m.Topic] != "" {
+			got[m.Topic] = string(m.Payload)
+		}
 	}
 }
 

@@ -298,6 +298,7 @@ func (c *client) published(f frame, p plainPublish) error {
 		c.answerPublish(&pk, packets.CodeSuccess)
 	}
 	n.received.Add(1)
+	atomic.AddInt64(&n.server.Info.MessagesReceived, 1)
 	c.acks.end(c)
 	return nil
 }

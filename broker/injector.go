@@ -105,5 +105,6 @@ func (n *Node) spreadInjected(pk *packets.Packet, origin string, out *outbox) bo
 		return false
 	}
 	atomic.AddInt64(&n.server.Info.PacketsReceived, 1)
+	atomic.AddInt64(&n.server.Info.MessagesReceived, 1)
 	return true
 }

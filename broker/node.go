@@ -94,7 +94,7 @@ type Node struct {
 	handler        Handler
 	access         atomic.Pointer[access]
 	seq            atomic.Int64  // order in which messages came
-	received       atomic.Uint64 // messages published here
+	received       atomic.Uint64 // messages published here; the engine's count goes down, too
 	drops          drops
 	damper         *damper
 	waited         atomic.Uint64 // connections that came faster than their listener's rate
@@ -126,8 +126,6 @@ type Node struct {
 	mu   sync.Mutex
 	live map[string]*client // connected, by client id
 	idle map[string]*idle   // sessions without a connection
-
-	mostLive int // at a time, since the start
 }
 
 type runState int

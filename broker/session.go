@@ -56,7 +56,7 @@ func (n *Node) takeOver(c *client, clean bool) *refusal {
 	}
 	delete(n.idle, c.id)
 	n.live[c.id] = c
-	n.mostLive = max(n.mostLive, len(n.live))
+	n.countLive()
 	n.mu.Unlock()
 	if s == nil && old == nil {
 		return nil
@@ -191,7 +191,6 @@ func (n *Node) parting(c *client, ends bool) {
 
 // leave ends what takeOver began, when nothing else of the connection runs.
 func (n *Node) leave(c *client) {
-	atomic.AddInt64(&n.server.Info.ClientsConnected, -1)
 	n.grace.leave(c.ticket) // the engine gave up between two hooks
 	n.large.leave(c.entered)
 	c.acks.free()
@@ -215,6 +214,7 @@ func (n *Node) leave(c *client) {
 	if n.live[c.id] == c {
 		delete(n.live, c.id)
 	}
+	n.countLive()
 	n.saveIdle(c.id)
 	n.mu.Unlock()
 	if c.holdsID {
@@ -222,6 +222,14 @@ func (n *Node) leave(c *client) {
 		c.holdsID = false
 	}
 	close(c.ended)
+}
+
+// countLive tells the engine, which publishes it, how many clients are connected.
+// The caller holds n.mu.
+func (n *Node) countLive() {
+	info, live := n.server.Info, int64(len(n.live))
+	atomic.StoreInt64(&info.ClientsConnected, live)
+	atomic.StoreInt64(&info.ClientsMaximum, max(atomic.LoadInt64(&info.ClientsMaximum), live))
 }
 
 // leaveEarly is for a connection that broke before its session began: the

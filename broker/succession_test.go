@@ -3,8 +3,10 @@ package broker
 import (
 	"fmt"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 
+	paho "github.com/eclipse/paho.golang/packets"
 	"github.com/mochi-mqtt/server/v2/packets"
 )
 
@@ -76,5 +78,36 @@ func TestNoDisconnectBeforeConnack(t *testing.T) {
 		}
 	}); err != nil {
 		t.Error(err)
+	}
+}
+
+// A client that is let in while the access changes, and is not to be let in any
+// more, is not counted as one that has left.
+func TestShutOutOnTheThreshold(t *testing.T) {
+	cfg := anyone()
+	n := start(t, Options{}, nil, cfg)
+	info := n.server.Info
+	n.ids.lock("late", nil) // it waits behind this, admitted by the access before
+	p := dialRaw(t, addr(t, n, "tcp"))
+	if _, err := p.Write(hello{id: "late", resume: true}.encode(5)); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, "the client waits", func() bool {
+		n.ids.mu.Lock()
+		defer n.ids.mu.Unlock()
+		return n.ids.m["late"].refs == 2
+	})
+	cfg.Access.Anonymous = false
+	if err := n.Apply(t.Context(), cfg); err != nil {
+		t.Fatal(err)
+	}
+	n.ids.unlock("late")
+	if ack := p.read().Content.(*paho.Connack); ack.ReasonCode == 0 {
+		t.Error("it is let in")
+	}
+	p.ended()
+	awaitGone(t, n, "late")
+	if now := atomic.LoadInt64(&info.ClientsConnected); now != 0 {
+		t.Errorf("%d clients are connected", now)
 	}
 }
