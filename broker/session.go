@@ -224,7 +224,8 @@ func (n *Node) leave(c *client) {
 	close(c.ended)
 }
 
-// countLive tells the engine, which publishes it, how many clients are connected.
+// countLive tells the engine, where what is published under $SYS is counted, how
+// many clients are connected.
 // The caller holds n.mu.
 func (n *Node) countLive() {
 	info, live := n.server.Info, int64(len(n.live))

@@ -48,9 +48,6 @@ func decimal(v int64) string { return strconv.FormatInt(v, 10) }
 // engineFigures are those that the engine has.
 func (n *Node) engineFigures() []figure {
 	info, st, now := n.server.Info.Clone(), n.Stats(), time.Now().Unix()
-	n.mu.Lock()
-	most := n.mostLive
-	n.mu.Unlock()
 	total := n.server.Clients.Len()
 	return []figure{
 		{"$SYS/broker/version", info.Version},
@@ -61,7 +58,7 @@ func (n *Node) engineFigures() []figure {
 		{"$SYS/broker/load/bytes/sent", decimal(info.BytesSent)},
 		{"$SYS/broker/clients/connected", decimal(info.ClientsConnected)},
 		{"$SYS/broker/clients/disconnected", decimal(int64(total) - info.ClientsConnected)},
-		{"$SYS/broker/clients/maximum", decimal(int64(most))},
+		{"$SYS/broker/clients/maximum", decimal(info.ClientsMaximum)},
 		{"$SYS/broker/clients/total", decimal(int64(total))},
 		{"$SYS/broker/packets/received", decimal(info.PacketsReceived)},
 		{"$SYS/broker/packets/sent", decimal(info.PacketsSent)},
