@@ -198,10 +198,16 @@ func (d *daemon) run(ctx context.Context) error {
 	g.Go(func() error { sighup(ctx, func() { d.reload(ctx) }); return nil })
 	g.Go(func() error { d.report(ctx); return nil })
 	g.Go(func() error { d.tellLinks(ctx); return nil })
-	g.Go(func() error { return d.sayReady(ctx) })
 	if d.pprof != "" {
-		g.Go(func() error { return d.serveProfiles(ctx) })
+		ln, err := net.Listen("tcp", d.pprof) // here, so that it is there when clinkd says that it is ready
+		g.Go(func() error {
+			if err != nil {
+				return fmt.Errorf("profiles: %w", err)
+			}
+			return serveProfiles(ctx, ln)
+		})
 	}
+	g.Go(func() error { return d.sayReady(ctx) })
 	err := waitAtMost(ctx, g, shutdownTime)
 	d.log.Info("stopped")
 	return err
@@ -275,11 +281,7 @@ func ownNames(o options) []string {
 	return names
 }
 
-func (d *daemon) serveProfiles(ctx context.Context) error {
-	ln, err := net.Listen("tcp", d.pprof)
-	if err != nil {
-		return fmt.Errorf("profiles: %w", err)
-	}
+func serveProfiles(ctx context.Context, ln net.Listener) error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("/debug/pprof/", pprof.Index)
 	mux.HandleFunc("/debug/pprof/cmdline", pprof.Cmdline)
