@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -91,6 +92,10 @@ func (w work) write(name, text string) string {
 
 func (w work) script(name, text string) {
 	w.Helper()
+	// What is started meanwhile would have the file open for writing until it
+	// runs, and the system runs no program that somebody may still write.
+	syscall.ForkLock.RLock()
+	defer syscall.ForkLock.RUnlock()
 	w.write(name, "#!/bin/sh\n"+text)
 	if err := os.Chmod(w.path(name), 0o755); err != nil {
 		w.Fatal(err)

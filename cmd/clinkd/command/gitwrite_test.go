@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"syscall"
 	"testing"
 	"time"
 )
@@ -218,14 +219,25 @@ func TestCommitDuringARebase(t *testing.T) {
 	}
 }
 
+// writeScript writes a program that can be run at once. No other test starts one
+// meanwhile: that would have the file open for writing until it runs, and the
+// system runs no program that somebody may still write.
+func writeScript(t *testing.T, path, text string) {
+	t.Helper()
+	syscall.ForkLock.RLock()
+	err := os.WriteFile(path, []byte("#!/bin/sh\n"+text), 0o755)
+	syscall.ForkLock.RUnlock()
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
 // A hook that refuses holds up the commit, not the edit.
 func TestFailingHook(t *testing.T) {
 	t.Parallel()
 	d, repo := startGit(t)
 	hook := filepath.Join(d.dir, ".git", "hooks", "pre-commit")
-	if err := os.WriteFile(hook, []byte("#!/bin/sh\necho the hook says no >&2\nexit 1\n"), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeScript(t, hook, "echo the hook says no >&2\nexit 1\n")
 	next := d.listen()
 	d.putTopics("global/#", "hooked/#")
 	if e := next("uncommitted"); e.Reason != "CommitFailed" || !strings.Contains(e.Message, "the hook says no") {
@@ -256,9 +268,7 @@ func TestHangingHook(t *testing.T) {
 	}
 	d, repo := startGit(t)
 	hook := filepath.Join(d.dir, ".git", "hooks", "pre-commit")
-	if err := os.WriteFile(hook, fmt.Appendf(nil, "#!/bin/sh\nwhile [ -e '%s' ]; do sleep 0.2; done\n", hook), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeScript(t, hook, fmt.Sprintf("while [ -e '%s' ]; do sleep 0.2; done\n", hook))
 	server := map[string]string{"site-a": "127.0.0.1:" + d.port("site-a"), "site-b": "127.0.0.1:" + d.port("site-b")}
 	began := time.Now()
 	var wg sync.WaitGroup
@@ -335,10 +345,7 @@ func TestKillBetweenWriteAndCommit(t *testing.T) {
 	repo := commitAll(t, dir)
 	reached, gate := filepath.Join(t.TempDir(), "reached"), filepath.Join(t.TempDir(), "gate")
 	hook := filepath.Join(dir, ".git", "hooks", "pre-commit")
-	script := fmt.Sprintf("#!/bin/sh\ntouch %s\nwhile [ ! -e %s ]; do sleep 0.05; done\nexit 1\n", reached, gate)
-	if err := os.WriteFile(hook, []byte(script), 0o755); err != nil {
-		t.Fatal(err)
-	}
+	writeScript(t, hook, fmt.Sprintf("touch %s\nwhile [ ! -e %s ]; do sleep 0.05; done\nexit 1\n", reached, gate))
 	p := spawn(t, bin, dir, data, "site-b", "--git-commit")
 	body := strings.Replace(p.send(200, "GET", "/cluster/links/site-a", "").body, "global/#", "crash/#", 1)
 	answered := make(chan reply, 1)
