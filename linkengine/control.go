@@ -261,6 +261,7 @@ func (h handler) heartbeat(s *broker.Session, p wire.Heartbeat) broker.Verdict {
 		return broker.ProtocolError
 	}
 	if l := (*h.links.Load())[s.Peer()]; l != nil {
+		l.gate.tellAll(s)
 		l.sure()
 		l.heard(s)
 	}

@@ -32,6 +32,15 @@ func (l *link) doubtFor(now time.Time, d time.Duration) {
 	l.anyDoubt(now.Add(d).UnixNano())
 }
 
+// startDoubt begins a doubt with the link, unless its peer was quicker: it may
+// have come, and announced all it wants, before the link runs.
+func (l *link) startDoubt() {
+	l.doubtFor(time.Now(), forwarder.HoldTime)
+	if l.gate.toldAll() { // else its word is still to come, and ends the doubt
+		l.sure()
+	}
+}
+
 // stillAnnouncing prolongs a doubt.
 func (l *link) stillAnnouncing(now time.Time) {
 	if l.doubt.until.Load() <= now.UnixNano() {

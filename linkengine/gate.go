@@ -32,10 +32,13 @@ type gate struct {
 	remembered bool      // the answer said that the peer is the same process
 	heard      time.Time
 	visits     map[*broker.Session]time.Time // the peer's sessions with an actor, since when
+	told       map[*broker.Session]bool      // those on which it has announced all it wants
 	changed    chan struct{}                 // nil while nobody waits
 }
 
-func newGate() *gate { return &gate{visits: make(map[*broker.Session]time.Time)} }
+func newGate() *gate {
+	return &gate{visits: make(map[*broker.Session]time.Time), told: make(map[*broker.Session]bool)}
+}
 
 // reset forgets everything but who is there: the link starts anew.
 func (g *gate) reset() {
@@ -94,6 +97,26 @@ func (g *gate) leave(s *broker.Session) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	delete(g.visits, s)
+	delete(g.told, s)
+}
+
+// tellAll notes that the peer has announced all it wants.
+func (g *gate) tellAll(s *broker.Session) {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.told[s] = true
+}
+
+// toldAll reports whether it has, on a session that still counts.
+func (g *gate) toldAll() bool {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	for s := range g.told {
+		if !s.Ended() {
+			return true
+		}
+	}
+	return false
 }
 
 func (g *gate) tell() {

@@ -55,6 +55,7 @@ type siteOptions struct {
 	log       *slog.Logger
 	configure func(*broker.Config)
 	before    func(*broker.Session)
+	start     <-chan struct{} // the engine waits for it; nil: it does not
 }
 
 func bind(addr string) siteOption  { return func(o *siteOptions) { o.bind = addr } }
@@ -73,6 +74,9 @@ func configured(change func(*broker.Config)) siteOption {
 func beforeControl(do func(*broker.Session)) siteOption {
 	return func(o *siteOptions) { o.before = do }
 }
+
+// startedBy has the engine run only when a channel is closed.
+func startedBy(c <-chan struct{}) siteOption { return func(o *siteOptions) { o.start = c } }
 
 // begin runs a site that lets in link peers of the given names, and exports
 // everything to them.
@@ -115,7 +119,13 @@ func begin(t testing.TB, name string, peers []string, opts ...siteOption) *site 
 	s := &site{name: name, node: node, engine: engine}
 	ctx, cancel := context.WithCancel(context.Background())
 	var running sync.WaitGroup
-	for _, run := range []func(context.Context) error{node.Run, engine.Run} {
+	late := func(ctx context.Context) error {
+		if o.start != nil {
+			<-o.start
+		}
+		return engine.Run(ctx)
+	}
+	for _, run := range []func(context.Context) error{node.Run, late} {
 		running.Go(func() {
 			if err := run(ctx); err != nil {
 				t.Errorf("%s: %v", name, err)

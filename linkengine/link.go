@@ -121,7 +121,7 @@ func (l *link) begin(cfg topology.Link) error {
 		l.fwd.Store(l.newForwarder(cfg))
 	}
 	l.early = false
-	l.doubtFor(time.Now(), forwarder.HoldTime)
+	l.startDoubt()
 	return nil
 }
 

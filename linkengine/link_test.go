@@ -2,8 +2,10 @@ package linkengine_test
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 
+	"clink/linkengine/wire"
 	"clink/topic"
 	"clink/topology"
 
@@ -113,6 +115,27 @@ func TestFlowFollowsSubscriptions(t *testing.T) {
 	sub.sub(t, "global/same")
 	connect(t, b, "other").sub(t, "global/same", "$share/g/global/same")
 	a.routes(t, "b", 2) // a plain and a shared one
+}
+
+// A peer that has announced all it wants before the link runs here leaves no doubt:
+// what it does not want is not held back for it.
+func TestPeerIsQuickerThanTheEngine(t *testing.T) {
+	start := make(chan struct{})
+	begun := sync.OnceFunc(func() { close(start) })
+	defer begun()
+	a := begin(t, "a", []string{"b"}, startedBy(start))
+	a.put(t, linkTo("b", "127.0.0.1:1", "t/#"))
+	peer := foreignPeer(t, a, "b", "routesync")
+	peer.init(t, 1, "a")
+	if code, err := peer.control(t, wire.Heartbeat{Actor: "n1", Incarnation: 1}.Append(nil)); err != nil || code != 0x10 {
+		t.Fatalf("heartbeat: %#02x, %v", code, err)
+	}
+	begun()
+	eventually(t, "the link runs", func() bool { return a.status(t, "b").Replication.Reason != "not started" })
+	connect(t, a, "pub").pub(t, paho.Publish{Topic: "t/1", QoS: 1})
+	if m := a.status(t, "b").Metrics; m.Queuing != 0 {
+		t.Errorf("%d messages wait for a peer that wants none", m.Queuing)
+	}
 }
 
 // TestNoGossip lets a message published at one corner of a triangle reach the

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"clink/internal/atomicfile"
-	"clink/linkengine/forwarder"
 )
 
 // What the peers announced is kept in a file, so that a message that is
@@ -99,7 +98,7 @@ func (l *link) takeEarly() {
 		if l.recalled() {
 			l.gate.lose(time.Now())
 		}
-		l.doubtFor(time.Now(), forwarder.HoldTime)
+		l.startDoubt()
 		l.openDisk(cfg)
 		l.park(l.newForwarder(cfg))
 		l.early = true
