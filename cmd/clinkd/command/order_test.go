@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 )
@@ -64,12 +65,17 @@ func (f *fleet) save(links string, changes int) {
 	until(f.t, fmt.Sprintf("%d changes", changes), func() bool { return strings.Count(f.log.String(), line) >= want })
 }
 
+// tooLate is what a link says whose peer did not answer in time. That two seconds
+// are enough is promised by nobody on a machine that is busy with other tests;
+// that it comes online after that is.
+var tooLate = regexp.MustCompile(`no SUBACK in time|no PUBACK within|no answer within|did not answer actor_init within|does not answer a ping`)
+
 // refusals are lines of the log that say that somebody was turned away, or
 // could not connect.
 func (f *fleet) refusals() (lines []string) {
 	for line := range strings.Lines(f.log.String()) {
 		for _, word := range []string{"rejected", "refused", "route replication is down", "connection is down", "level=WARN", "level=ERROR"} {
-			if strings.Contains(line, word) && !strings.Contains(line, "literal") {
+			if strings.Contains(line, word) && !strings.Contains(line, "literal") && !tooLate.MatchString(line) {
 				lines = append(lines, line)
 				break
 			}
