@@ -122,6 +122,11 @@ type right struct {
 	open   bool         // there are no rules: everything is allowed
 }
 
+// judged reports whether somebody has looked what the client may do: that of a
+// restored session is not known before the configuration is, nor while its
+// credential cannot be read.
+func (r *right) judged() bool { return r.grant != nil || r.open || r.shared != nil }
+
 // publish reports whether a message may be published. It does not allocate.
 func (r *right) publish(name string, qos byte, retain bool) bool {
 	const sys = "$SYS"

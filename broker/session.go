@@ -322,6 +322,10 @@ func (n *Node) settle(s *idle, now time.Time) {
 	}
 	over := now.After(s.until)
 	w := s.will
+	if w != nil && !s.c.right.Load().judged() {
+		n.mu.Unlock()
+		return // nobody knows yet whether its client may publish it
+	}
 	s.will = nil
 	if over {
 		delete(n.idle, id)

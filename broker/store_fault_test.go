@@ -13,6 +13,8 @@ import (
 	"testing"
 	"time"
 
+	"clink/topology"
+
 	"github.com/eclipse/paho.golang/paho"
 )
 
@@ -165,6 +167,54 @@ func TestStoreKeepsWills(t *testing.T) {
 	end()
 	n, _ = once(t, dir)
 	w = connect(t, n, "watcher", keepSession(3600))
+	if m := w.next(t); m.Topic != "will/late" {
+		t.Errorf("came %s", m.Topic)
+	}
+}
+
+// A will whose time comes before anybody knows whether its client may publish
+// it waits for that: until the first configuration, and while the credential of
+// the client cannot be read.
+func TestRestoredWillWaitsForAccess(t *testing.T) {
+	t.Parallel() // it waits more than it works
+	dir := filepath.Join(t.TempDir(), "store")
+	password := filepath.Join(t.TempDir(), "password")
+	cfg := anyone()
+	cfg.Access = topology.Access{Users: []topology.User{{Name: "u", Password: ref(t, "file://"+password)}, {Name: "w", Password: ref(t, "x")}}}
+	write := func() {
+		if err := os.WriteFile(password, []byte("secret"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+	}
+	apply := func(n *Node, fails bool) {
+		t.Helper()
+		if err := n.Apply(context.Background(), cfg); (err != nil) != fails {
+			t.Fatal(err)
+		}
+	}
+	write()
+	n, end := once(t, dir)
+	apply(n, false)
+	connect(t, n, "late", withUser("u", "secret"), delayedWill("will/late", 1), keepSession(3600)).drop(t, n, "late")
+	w := connect(t, n, "watcher", withUser("w", "x"), keepSession(3600))
+	w.sub(t, "will/#")
+	w.drop(t, n, "watcher")
+	end()
+
+	if err := os.Remove(password); err != nil {
+		t.Fatal(err)
+	}
+	n, err := New(Options{Store: dir, StopTimeout: patience / 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	run(t, n)
+	passed(t, 3) // the node looks each second
+	apply(n, true)
+	passed(t, 2)
+	write()
+	apply(n, false)
+	w = connect(t, n, "watcher", withUser("w", "x"), keepSession(3600))
 	if m := w.next(t); m.Topic != "will/late" {
 		t.Errorf("came %s", m.Topic)
 	}

@@ -48,7 +48,10 @@ func (w *will) check(r *right) *refusal {
 
 // publishWill publishes c's will, if c may still publish it.
 func (n *Node) publishWill(c *client, w *will) {
-	if !c.right.Load().publish(w.m.Topic, w.m.QoS, w.m.Retain) {
+	if !c.right.Load().judged() {
+		n.recheck(n.access.Load(), c) // it comes before its session's turn in Apply
+	}
+	if r := c.right.Load(); !r.judged() || !r.publish(w.m.Topic, w.m.QoS, w.m.Retain) {
 		n.drops.denied.Add(1)
 		return
 	}

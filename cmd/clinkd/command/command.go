@@ -57,7 +57,11 @@ func (c Command) Main(args []string) int {
 
 // Run is Main with the end of ctx in the place of signals.
 func (c Command) Run(ctx context.Context, args []string) int {
-	return c.exitCode(c.run(ctx, args))
+	err := c.run(ctx, args)
+	if ctx.Err() != nil && errors.Is(err, context.Canceled) {
+		err = nil // who ends it while it starts wants no reason
+	}
+	return c.exitCode(err)
 }
 
 func (c Command) exitCode(err error) int {

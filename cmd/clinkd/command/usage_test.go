@@ -62,6 +62,18 @@ func TestUsage(t *testing.T) {
 	}
 }
 
+// Who is told to end before it has started ends well, and blames nothing.
+func TestStopBeforeTheStart(t *testing.T) {
+	var out bytes.Buffer
+	c := command.Command{Stdout: &out, Stderr: &out, Getenv: func(string) string { return "" }}
+	ctx, cancel := context.WithCancel(t.Context())
+	cancel()
+	args := []string{"run", "--data-dir", t.TempDir(), "--http", "127.0.0.1:0", filepath.Join(examples, "two-sites")}
+	if code := c.Run(ctx, args); code != 0 || strings.Contains(out.String(), "clinkd: ") {
+		t.Errorf("exit code %d: %s", code, out.String())
+	}
+}
+
 func TestListenersOffLoopbackNeedSites(t *testing.T) {
 	dir := copyExample(t, "two-sites")
 	rewrite(t, dir, func(text string) string { return strings.ReplaceAll(text, `bind: "127.0.0.1:`, `bind: "0.0.0.0:`) })
