@@ -216,8 +216,21 @@ func useless(err error) bool {
 	return errors.Is(err, net.ErrClosed) || errors.Is(err, syscall.EINVAL) || errors.Is(err, syscall.EBADF) || errors.Is(err, syscall.ENOTSOCK)
 }
 
+// handshake takes a connection from where it was accepted to its end. Its frames
+// and those below stay on the stack of a client that is silent: so what needs
+// large ones is elsewhere, see attach.
 func (e *endpoint) handshake(raw net.Conn) {
 	defer e.n.lobby.leave(raw)
+	if k := e.greet(raw); k != nil {
+		e.serveConn(k)
+	}
+}
+
+// greet does what comes before MQTT. It returns nil if the connection is not to
+// go on, and has closed it then.
+//
+//go:noinline
+func (e *endpoint) greet(raw net.Conn) *conn {
 	c, from := raw, originOf(raw)
 	if p, ok := e.relay(raw).(*proxied); ok {
 		var err error
@@ -225,7 +238,7 @@ func (e *endpoint) handshake(raw net.Conn) {
 			e.n.refusals.add("proxy")
 			e.complain("PROXY header", raw, err)
 			raw.Close()
-			return
+			return nil
 		}
 	}
 	if t, ok := e.secure(raw).(*tls.Conn); ok {
@@ -236,11 +249,11 @@ func (e *endpoint) handshake(raw net.Conn) {
 			e.n.refusals.add("tls")
 			e.complain("TLS handshake", raw, err)
 			raw.Close()
-			return
+			return nil
 		}
 		c, from = t, from.certified(t.ConnectionState())
 	}
-	e.serveConn(c, from)
+	return e.admit(c, from)
 }
 
 // secure is c, or with TLS c under the configuration of now.
@@ -251,16 +264,18 @@ func (e *endpoint) secure(c net.Conn) net.Conn {
 	return c
 }
 
-// serveConn lets the engine serve a connection, and returns when nothing of it
-// is left.
-func (e *endpoint) serveConn(c net.Conn, from origin) {
+// admit makes a connection of MQTT out of c, and counts it until serveConn has
+// served it. It returns nil if there are too many, or the endpoint is closed.
+//
+//go:noinline
+func (e *endpoint) admit(c net.Conn, from origin) *conn {
 	l := e.limits.Load()
-	defer e.count.Add(-1)
 	if n := e.count.Add(1); l.connections > 0 && n > l.connections {
 		e.n.refusals.add("listener_full")
 		e.n.damped[0].log(e.n.log, slog.LevelWarn, "connection refused: the listener is full", "listener", e.name, "limit", l.connections)
 		c.Close()
-		return
+		e.count.Add(-1)
+		return nil
 	}
 	if !l.messages.IsZero() || !l.bytes.IsZero() {
 		c = newPaced(c, &e.limits)
@@ -274,8 +289,16 @@ func (e *endpoint) serveConn(c net.Conn, from origin) {
 	c.SetReadDeadline(time.Now().Add(e.n.bounds.Load().idle))
 	if !e.track(k) {
 		k.abort()
-		return
+		e.count.Add(-1)
+		return nil
 	}
+	return k
+}
+
+// serveConn serves a connection that was admitted, and returns when nothing of it
+// is left.
+func (e *endpoint) serveConn(k *conn) {
+	defer e.count.Add(-1)
 	err := e.establish(k)
 	k.todo.flush()
 	k.Close()

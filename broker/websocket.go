@@ -43,7 +43,9 @@ func (e *endpoint) upgrade(w http.ResponseWriter, r *http.Request) {
 		from.addr, from.local, from.via = said.addr, said.local, said.via
 	}
 	c.SetReadLimit(int64(maxPacket))
-	e.serveConn(&webConn{Conn: c.NetConn(), ws: c}, from)
+	if k := e.admit(&webConn{Conn: c.NetConn(), ws: c}, from); k != nil {
+		e.serveConn(k)
+	}
 }
 
 // A webConn is a WebSocket as a stream of bytes: binary messages in both
