@@ -165,11 +165,8 @@ func (e *Engine) stopAll() {
 func (e *Engine) keepHouse(now time.Time) {
 	links := *e.links.Load()
 	for peer, l := range links {
-		silent := l.gate.silent(now)
-		if silent >= extrouter.TTL && l.presence.get().State == topology.InboundOnline {
-			l.presence.become(topology.InboundExpired, "nothing came from it for "+extrouter.TTL.String())
-		}
-		if l.outOfReach() && silent < patience(*l.cfg.Load()) {
+		l.presence.expire(func() bool { return l.gate.silent(now) >= extrouter.TTL })
+		if l.outOfReach() && l.gate.silent(now) < patience(*l.cfg.Load()) {
 			e.ext.Spare(now, peer)
 		}
 	}

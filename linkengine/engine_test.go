@@ -261,6 +261,8 @@ func TestPresenceIsToldLate(t *testing.T) {
 		{func() { p.online(isNot) }, topology.InboundOnline},
 		{func() { p.refused("wrong") }, topology.InboundOnline},
 		{func() { p.absent(is) }, topology.InboundOnline},
+		{func() { p.expire(isNot) }, topology.InboundOnline},
+		{func() { p.expire(is) }, topology.InboundExpired},
 		{func() { p.absent(isNot) }, topology.InboundAbsent},
 	} {
 		if step.tell(); p.get().State != step.want {

@@ -172,6 +172,9 @@ func TestPlayedEnds(t *testing.T) {
 		for code, words := range map[byte]string{0x8e: "session taken over (0x8e)", 0x83: "implementation specific error (0x83)", 0x95: "packet too large (0x95)"} {
 			var log buffer
 			s, e, _ := exporting(t, v, logTo(&log))
+			s.announced(t, v.peer)
+			// Who is writing when the connection ends may know of that alone.
+			eventually(t, "nothing more is to be written", func() bool { return e.count("heartbeat") > 0 })
 			e.change(func() { e.refuse = 0x89 })
 			e.hangUp("routesync", code)
 			e.hangUp("msg", code)

@@ -7,6 +7,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"clink/linkengine/extrouter"
 	"clink/topology"
 )
 
@@ -134,6 +135,16 @@ func (p *presence) absent(here func() bool) {
 	defer p.mu.Unlock()
 	if !here() {
 		p.set(topology.InboundAbsent, "")
+	}
+}
+
+// expire notes that a peer which is here has been silent for too long, if that is
+// so still: it is not any more before online says so.
+func (p *presence) expire(silent func() bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if p.State == topology.InboundOnline && silent() {
+		p.set(topology.InboundExpired, "nothing came from it for "+extrouter.TTL.String())
 	}
 }
 
