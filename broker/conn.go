@@ -104,6 +104,7 @@ func (k *conn) Read(p []byte) (int, error) {
 	if k.in.raw == nil || k.todo.full { // without a socket it may wait without our knowing
 		k.settle()
 	}
+	k.renew()
 	k.reading.Lock()
 	if k.isClosed() {
 		k.reading.Unlock()

@@ -95,10 +95,7 @@ func (k *conn) ingest() error {
 // last packet.
 func (k *conn) await() error {
 	k.filling()
-	if k.fresh {
-		k.fresh = false
-		k.refresh(time.Duration(k.wait.Load()))
-	}
+	k.renew()
 	k.reading.Lock()
 	defer k.reading.Unlock()
 	if k.isClosed() {
@@ -110,6 +107,15 @@ func (k *conn) await() error {
 		k.readFailed(err)
 	}
 	return err
+}
+
+// renew counts the keep-alive from now if a packet was taken that the engine
+// does not see.
+func (k *conn) renew() {
+	if k.fresh {
+		k.fresh = false
+		k.refresh(time.Duration(k.wait.Load()))
+	}
 }
 
 // ingestSmall takes a packet whose body is b, and reports whether it was one to
@@ -195,6 +201,7 @@ func (k *conn) settle() {
 // receive reads a part of a large packet.
 func (k *conn) receive(p []byte) (int, error) {
 	k.filling()
+	k.renew()
 	k.reading.Lock()
 	defer k.reading.Unlock()
 	if k.isClosed() {

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"testing"
 	"time"
 
@@ -268,5 +269,40 @@ func TestPlainPublishesKeepAlive(t *testing.T) {
 			t.Errorf("ended with %#02x after %v of silence", reason, time.Since(sent))
 		}
 		return
+	}
+}
+
+// So does one with the first half of a packet for the engine, or of a large
+// publish, right behind it: the time for the other half counts from there.
+func TestPlainPublishBeforeHalfAPacket(t *testing.T) {
+	t.Parallel()                                                          // it waits more than it works
+	const silence, half = 1200 * time.Millisecond, 900 * time.Millisecond // together more than the keep-alive allows, each less
+	n := start(t, Options{}, nil, anyone())
+	plain := framed(kPublish<<4|2, text("t"), []byte{0, 1, 0}, []byte("x"))
+	for what, long := range map[string][]byte{
+		"for the engine": framed(kPublish<<4|3, text("t"), []byte{0, 2, 0}, []byte("retained")),
+		"large":          framed(kPublish<<4|2, text("t"), []byte{0, 2, 0}, make([]byte, 2*readChunk)),
+	} {
+		for on := true; on; {
+			r, _ := connectRaw(t, n, "r", func(c *packets.Connect) { c.KeepAlive = 1 })
+			ping := time.Now()
+			r.silent("nothing is owed")
+			<-time.After(silence)
+			r.Write(append(slices.Clone(plain), long[:len(long)/2]...))
+			if time.Since(ping) > silence+100*time.Millisecond { // on a busy machine it may have been silent for too long
+				continue
+			}
+			sent := time.Now()
+			<-time.After(half)
+			r.Write(long[len(long)/2:])
+			if on = time.Since(sent) > half+100*time.Millisecond; on {
+				continue
+			}
+			for id := range uint16(2) {
+				if a, ok := r.read().Content.(*packets.Puback); !ok || a.PacketID != id+1 {
+					t.Errorf("%s: message %d is not acknowledged", what, id+1)
+				}
+			}
+		}
 	}
 }
