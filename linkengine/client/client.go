@@ -83,6 +83,7 @@ type Conn struct {
 	write    sync.Mutex
 	out      sock.Writer
 	rest     [][]byte     // of frames that TryWrite has begun
+	broken   error        // why a write failed
 	writeBy  time.Time    // the write deadline
 	lastRead atomic.Int64 // of the monotonic clock, see since
 	readAt   int64        // the reader's: the same of the bytes that came last
@@ -226,7 +227,7 @@ func (c *Conn) Close() {
 	c.closing.Store(true)
 	if c.Err() == nil {
 		c.net.SetWriteDeadline(time.Now().Add(closeTimeout)) // of a Write that waits now
-		c.Write([]byte{packets.DISCONNECT << 4, 0})
+		c.writeAll([][]byte{{packets.DISCONNECT << 4, 0}})
 	}
 	c.end(ErrClosed)
 	c.running.Wait()

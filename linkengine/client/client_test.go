@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -101,6 +102,85 @@ func TestConnect(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A severed connection takes no more bytes, as one that the peer has closed.
+type severed struct {
+	net.Conn
+	since atomic.Bool
+}
+
+func (s *severed) Write(b []byte) (int, error) {
+	if s.since.Load() {
+		return 0, &net.OpError{Op: "write", Net: "tcp", Err: errors.New("broken pipe")}
+	}
+	return s.Conn.Write(b)
+}
+
+// What the peer says when it hangs up is the reason, though a write fails before
+// it is read; without that the write is.
+func TestWriteFailsBeforeTheLastWords(t *testing.T) {
+	tests := []struct {
+		name string
+		last []byte // that the peer sends
+		want string
+		ask  func(c *client.Conn) error
+	}{
+		{"said, and written", []byte{0xe0, 1, 0x87}, "the peer disconnected: not authorized (0x87)", func(c *client.Conn) error { return c.Write([]byte{0xc0, 0}) }},
+		{"not said, and written", nil, "write: broken pipe", func(c *client.Conn) error { return c.Write([]byte{0xc0, 0}) }},
+		{"said, and asked", []byte{0xe0, 1, 0x98}, "the peer disconnected: administrative action (0x98)", func(c *client.Conn) error { return c.Subscribe(context.Background(), "t") }},
+		{"said behind a message", append([]byte{0x32, 6, 0, 1, 't', 0, 1, 0}, 0xe0, 1, 0x8b), "the peer disconnected: server shutting down (0x8b)", nil},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				near, far := net.Pipe()
+				defer far.Close()
+				s := &severed{Conn: near}
+				go accept(far, connack)
+				c, err := client.Connect(t.Context(), s, client.Options{})
+				if err != nil {
+					t.Fatal(err)
+				}
+				defer c.Close()
+				s.since.Store(true)
+				go func() {
+					time.Sleep(100 * time.Millisecond)
+					far.Write(tt.last)
+				}()
+				if tt.ask != nil {
+					if err = tt.ask(c); err == nil || !strings.HasSuffix(err.Error(), tt.want) {
+						t.Errorf("it fails with %v", err)
+					}
+				}
+				<-c.Done()
+				if c.Err().Error() != tt.want {
+					t.Errorf("it ended with %v", c.Err())
+				}
+			})
+		})
+	}
+}
+
+// A write that fails is told at once to who does not wait, and to all who come
+// after.
+func TestNoWriteAfterOneThatFailed(t *testing.T) {
+	near, far := net.Pipe()
+	defer far.Close()
+	s := &severed{Conn: near}
+	go accept(far, connack)
+	c, err := client.Connect(t.Context(), s, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.since.Store(true)
+	for range 2 {
+		if err := c.Write([]byte{0xc0, 0}); err == nil || err.Error() != "write: broken pipe" {
+			t.Errorf("%v", err)
+		}
+		s.since.Store(false)
+	}
+	c.Close()
 }
 
 func TestConnectGivesUp(t *testing.T) {

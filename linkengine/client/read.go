@@ -237,8 +237,8 @@ func (c *Conn) received(m *packets.Publish) error {
 	if c.opts.Received != nil {
 		c.opts.Received(Message{m.Topic, m.Payload, m.Properties.ResponseTopic, m.Properties.CorrelationData})
 	}
-	if m.QoS == 1 {
-		return c.Write([]byte{packets.PUBACK << 4, 2, byte(m.PacketID >> 8), byte(m.PacketID)})
+	if m.QoS == 1 { // if it fails, what is still to be read may say why
+		c.writeAll([][]byte{{packets.PUBACK << 4, 2, byte(m.PacketID >> 8), byte(m.PacketID)}})
 	}
 	return nil
 }
