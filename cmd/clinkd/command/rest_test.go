@@ -55,7 +55,7 @@ func TestMain(m *testing.M) {
 // link or a page.
 func moreAtOnce() {
 	flag.Parse()
-	const name, atOnce = "test.parallel", 6
+	const name, atOnce = "test.parallel", 4
 	said := false
 	flag.Visit(func(f *flag.Flag) { said = said || f.Name == name })
 	if !said && runtime.GOMAXPROCS(0) < atOnce {
