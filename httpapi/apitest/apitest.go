@@ -101,18 +101,37 @@ func (c *Checker) Routes() []string {
 	return list
 }
 
-// Handler checks what goes in and out of next.
+// Handler checks what goes in and out of next. A body that next does not look at
+// says nothing (HTTP gives one with GET or DELETE no meaning), and is taken for
+// none.
 func (c *Checker) Handler(next http.Handler) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			body = nil
 		}
-		r.Body = io.NopCloser(io.MultiReader(bytes.NewReader(body), failing{err}))
+		seen := &watched{Reader: io.MultiReader(bytes.NewReader(body), failing{err})}
+		r.Body = io.NopCloser(seen)
 		tee := &tee{ResponseWriter: w, status: http.StatusOK}
-		defer func() { c.check(r, body, tee.status, w.Header(), tee.body.Bytes()) }()
+		defer func() {
+			if !seen.read {
+				body = nil
+			}
+			c.check(r, body, tee.status, w.Header(), tee.body.Bytes())
+		}()
 		next.ServeHTTP(tee, r)
 	})
+}
+
+// watched knows whether anybody has looked at it.
+type watched struct {
+	io.Reader
+	read bool
+}
+
+func (w *watched) Read(b []byte) (int, error) {
+	w.read = true
+	return w.Reader.Read(b)
 }
 
 // failing ends a body as it ended, with err or well.
