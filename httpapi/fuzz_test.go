@@ -54,6 +54,7 @@ func FuzzRouter(f *testing.F) {
 	f.Add("PUT", "/cluster/links/clA/resume", "", "", "{}")
 	f.Add("GET", "/cluster/links/clA", "", "", "{}")
 	f.Add("DELETE", "/session", "", "", "{}")
+	f.Add("DELETE", "/session", "all=true", "", "")
 	f.Add("PATCH", "//cluster/../links", "", "", "")
 	w, checker := newWorld(f), apitest.New(f, nil)
 	h := httpapi.New(w, httpapi.Options{Keys: keys(f), Log: slog.New(slog.DiscardHandler), Writer: picky{w, checker}, Operator: picky{w, checker}, Rate: 1 << 30})
