@@ -1,6 +1,7 @@
 package linkengine_test
 
 import (
+	"strings"
 	"testing"
 
 	"clink/topology"
@@ -28,4 +29,26 @@ func TestRejectionBesideTheActor(t *testing.T) {
 		second.init(t, 1, "wrong")
 		return s.status(t, "b").Inbound.State == topology.InboundRejected
 	})
+}
+
+// A peer that was rejected before the link starts is still known to be when it
+// has: one that stays connected does not ask again.
+func TestRejectionBeforeTheStart(t *testing.T) {
+	s := begin(t, "a", []string{"b"})
+	link := linkTo("b", "127.0.0.1:1", "t/#")
+	if err := s.engine.Prepare(t.Context(), topology.Change{Op: topology.Create, Peer: "b", Link: link, Hold: true}); err != nil {
+		t.Fatal(err)
+	}
+	b := foreignPeer(t, s, "b", "routesync")
+	if ack := b.init(t, 1, "wrong"); ack.Error != "bad_remote_cluster_link_name" {
+		t.Fatalf("%+v", ack)
+	}
+	s.put(t, link)
+	eventually(t, "the link tries to connect", func() bool { return strings.Contains(s.status(t, "b").Replication.Reason, "refused") })
+	if in := s.status(t, "b").Inbound; in.State != topology.InboundRejected || in.Reason != "bad_remote_cluster_link_name" {
+		t.Errorf("the peer's half is %+v", in)
+	}
+	if ack := b.init(t, 1, "a"); ack.Error != "" || s.status(t, "b").Inbound.State != topology.InboundOnline {
+		t.Errorf("%+v, then %+v", ack, s.status(t, "b").Inbound)
+	}
 }

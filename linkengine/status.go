@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"clink/linkengine/extrouter"
+	"clink/linkengine/wire"
 	"clink/topology"
 )
 
@@ -129,11 +130,13 @@ func (p *presence) online(ended func() bool) {
 }
 
 // absent notes that the peer has not come, unless it is here: it is so before
-// online says it.
+// online says it. A peer that has come with a wrong name for us still has that
+// when the link starts, and need not ask again.
 func (p *presence) absent(here func() bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
-	if !here() {
+	misnamed := p.State == topology.InboundRejected && p.Reason == wire.BadRemoteName
+	if !misnamed && !here() {
 		p.set(topology.InboundAbsent, "")
 	}
 }
