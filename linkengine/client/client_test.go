@@ -117,6 +117,21 @@ func (s *severed) Write(b []byte) (int, error) {
 	return s.Conn.Write(b)
 }
 
+// cutOff is a connection over which nothing can be written any more, and its far
+// end.
+func cutOff(t *testing.T) (*client.Conn, *severed, net.Conn) {
+	t.Helper()
+	near, far := net.Pipe()
+	s := &severed{Conn: near}
+	go accept(far, connack)
+	c, err := client.Connect(t.Context(), s, client.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	s.since.Store(true)
+	return c, s, far
+}
+
 // What the peer says when it hangs up is the reason, though a write fails before
 // it is read; without that the write is.
 func TestWriteFailsBeforeTheLastWords(t *testing.T) {
@@ -134,22 +149,15 @@ func TestWriteFailsBeforeTheLastWords(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				near, far := net.Pipe()
+				c, _, far := cutOff(t)
 				defer far.Close()
-				s := &severed{Conn: near}
-				go accept(far, connack)
-				c, err := client.Connect(t.Context(), s, client.Options{})
-				if err != nil {
-					t.Fatal(err)
-				}
 				defer c.Close()
-				s.since.Store(true)
 				go func() {
 					time.Sleep(100 * time.Millisecond)
 					far.Write(tt.last)
 				}()
 				if tt.ask != nil {
-					if err = tt.ask(c); err == nil || !strings.HasSuffix(err.Error(), tt.want) {
+					if err := tt.ask(c); err == nil || !strings.HasSuffix(err.Error(), tt.want) {
 						t.Errorf("it fails with %v", err)
 					}
 				}
@@ -165,15 +173,8 @@ func TestWriteFailsBeforeTheLastWords(t *testing.T) {
 // A write that fails is told at once to who does not wait, and to all who come
 // after.
 func TestNoWriteAfterOneThatFailed(t *testing.T) {
-	near, far := net.Pipe()
+	c, s, far := cutOff(t)
 	defer far.Close()
-	s := &severed{Conn: near}
-	go accept(far, connack)
-	c, err := client.Connect(t.Context(), s, client.Options{})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s.since.Store(true)
 	for range 2 {
 		if err := c.Write([]byte{0xc0, 0}); err == nil || err.Error() != "write: broken pipe" {
 			t.Errorf("%v", err)
