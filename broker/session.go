@@ -225,8 +225,7 @@ func (n *Node) leave(c *client) {
 }
 
 // countLive tells the engine, where what is published under $SYS is counted, how
-// many clients are connected.
-// The caller holds n.mu.
+// many clients are connected. The caller holds n.mu.
 func (n *Node) countLive() {
 	info, live := n.server.Info, int64(len(n.live))
 	atomic.StoreInt64(&info.ClientsConnected, live)

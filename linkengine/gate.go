@@ -21,9 +21,9 @@ import (
 // outlived the loss, and the peer is known to be the same process as before,
 // they are anyway.
 //
-// A link that reaches its peer in another way than before,
-// waits for the first of them alone: the other end may not yet be told of the
-// change, and refuse each message.
+// A link that reaches its peer in another way than before waits for the first
+// of them alone: the other end may not yet be told of the change, and refuse each
+// message.
 type gate struct {
 	mu         sync.Mutex
 	lost       time.Time
